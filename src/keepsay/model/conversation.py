@@ -69,7 +69,6 @@ class Conversation:
     system_prompt: str | None = None
     external_key: str | None = None
     metadata: JsonObject = field(default_factory=dict)
-    expires_at: datetime | None = None
     active_run: RunId | None = None
     """The run that holds the conversation, if its lease has not run out."""
 

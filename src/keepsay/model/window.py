@@ -7,7 +7,8 @@ is never rewritten. Laws, each held by a property test:
   the stand-in result ``{"status": "interrupted"}``;
 - turns without an answer and incomplete messages are left out, but for the newest turn, which is what is to be answered;
 - what is in follows the log's order and keeps within the limits. Should the newest turn alone break them, its oldest
-  steps go first; its user messages and its last step always stay (``fits`` is then false).
+  messages go first, whole steps at a time; its last user message and last step always stay (``fits`` is then false).
+  Of several user messages at the start of an older turn the oldest may be left out.
 """
 
 from __future__ import annotations
@@ -179,17 +180,28 @@ class _Chooser:
             turn = self._usable(turns[at], whole=at > 0 or self.rows.from_start)
             if not turn:
                 continue
+            usable = len(turn)
             if newest:
                 turn = self._trim(turn)
             elif turn[-1].state is not OrderState.ASSISTANT:
                 self._set(turn, "unanswered_turn")
                 continue
-            elif not self._within(len(turn), sum(map(self._cost, turn))):
-                for older in turns[: at + 1]:
-                    self._set(older, "older_than_the_limit")
-                return False
+            else:
+                turn = self._fitting(turn)
             self._take(turn)
+            if len(turn) < usable:
+                for older in turns[: at + 1]:
+                    self._set([message for message in older if message not in turn], "older_than_the_limit")
+                return False
         return True
+
+    def _fitting(self, turn: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The turn if it fits; else without as many of the user messages at its start as must go; else nothing."""
+        asked, _ = _steps(turn)
+        for start in range(max(len(asked), 1)):
+            if self._within(len(turn) - start, sum(map(self._cost, turn[start:]))):
+                return turn[start:]
+        return ()
 
     def _usable(self, turn: tuple[Message, ...], *, whole: bool) -> tuple[Message, ...]:
         """The turn without what never is in a window, its calls and results made to pair."""
@@ -226,17 +238,17 @@ class _Chooser:
         yield from _interrupted(waiting)
 
     def _trim(self, turn: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The newest turn cut down to its user messages and the newest of its steps that fit."""
+        """The newest turn cut down to its last user message and last step, with what fits of the rest, newest first."""
         asked, steps = _steps(turn)
-        kept = steps[-1:]
-        for step in reversed(steps[:-1]):
-            tried = asked + step + tuple(message for later in kept for message in later)
-            if not self._within(len(tried), sum(map(self._cost, tried))):
+        kept = [*asked[-1:], *(message for step in steps[-1:] for message in step)]
+        at = len(asked[-1:])
+        rest = [*((message,) for message in asked[:-1]), *steps[:-1]]
+        for unit in reversed(rest):
+            if not self._within(len(kept) + len(unit), sum(map(self._cost, kept)) + sum(map(self._cost, unit))):
                 break
-            kept = [step, *kept]
-        for step in steps[: len(steps) - len(kept)]:
-            self._set(step, "older_than_the_limit")
-        return asked + tuple(message for step in kept for message in step)
+            place = at if unit[0].role in (Role.ASSISTANT, Role.TOOL) else 0
+            kept[place:place] = unit
+        return tuple(kept)
 
     def _take(self, turn: tuple[Message, ...]) -> None:
         self.chosen.append(turn)
@@ -305,7 +317,7 @@ def _steps(turn: Sequence[Message]) -> tuple[tuple[Message, ...], list[tuple[Mes
         if before is None or (message.role is Role.ASSISTANT and before.role is not Role.ASSISTANT):
             steps.append([])
         steps[-1].append(message)
-        before = message
+        before = before if message.role is Role.OTHER else message
     return tuple(turn[:asked]), [tuple(step) for step in steps]
 
 

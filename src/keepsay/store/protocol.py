@@ -55,15 +55,14 @@ class NewConversation:
     title: str | None = None
     system_prompt: str | None = None
     external_key: Key | None = None
-    metadata: JsonObject = field(default_factory=dict)
-    expires_at: datetime | None = None
+    metadata: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
     conversation: Conversation
     created: bool
-    """False when the external key, or this very request, had created it before."""
+    """False when the external key named one that was there. A retry of the creating request is told true again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,6 @@ class Changes:
     title: str | None | Unset = UNSET
     status: ConversationStatus | Unset = UNSET
     metadata: JsonObject | Unset = UNSET
-    expires_at: datetime | None | Unset = UNSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ How asyncpg comes, and what is different here (measured in docs/adr/0003):
   one client executes another's statement. Here every statement is unnamed and its text travels with every call:
   ``Parse, Bind, Execute, Sync`` leave as one flight, so nothing on the server is expected from an earlier one.
 - Encoding arguments needs the parameter types, decoding rows the column types. They are asked for once per connection
-  and text (``Describe``, one more round trip) and kept. They are types of the text, not of a server connection: texts
-  have the form ``SELECT col, ... FROM schema.fn_v1($1, ...)`` with built-in types, whose OIDs are the same everywhere.
+  and text (``Describe``, one more round trip) and kept. They belong to the text, not to a server connection: texts have
+  the form ``SELECT head::bigint, ... FROM schema.fn_v1($1::uuid, ...)`` with built-in types, whose OIDs are the same
+  everywhere. The casts cost nothing and keep the types true even if the function is replaced; without them a value of
+  another type and the same width would be misread, and only a change of width or of the number of columns is an error.
 - The pool's reset (``RESET ALL`` and so on) is a round trip after every call. Calls leave no session state: no reset.
 - Unknown types are looked up with queries of their own. Here they are refused.
 
@@ -54,8 +56,8 @@ _SAY_NOTHING_OF_TYPES = frozenset({"KS", "23", "25", "40", "53", "55", "57", "P0
 """SQLSTATE classes (our refusals, conflicts, resources) that do not cast doubt on a kept description."""
 
 
-class OneTripConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
-    """A pooled connection with one verb, ``call``. It holds no session state, so a pooler may serve it from anywhere."""
+class OneTripConnection(asyncpg.Connection):  # type: ignore[misc, no-any-unimported]  # asyncpg ships no types
+    """A pooled connection with one verb, ``call``. No session state, so a pooler may serve it from anywhere."""
 
     __slots__ = ("_described",)
 
@@ -89,8 +91,8 @@ class OneTripConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg sh
                 self._described.pop(sql, None)
             raise
 
-    async def _first_call(self, sql: str, args: tuple[object, ...], timeout: float | None) -> list[asyncpg.Record]:  # type: ignore[no-any-unimported]
-        """Describe, then call. ``Describe`` goes out without ``Sync``: until one follows, a pooler's server waits for us."""
+    async def _first_call(self, sql: str, args: tuple[object, ...], timeout: float | None) -> list[Any]:
+        """Describe, then call. ``Describe`` goes out without ``Sync``: until one comes, a pooler's server waits."""
         protocol, started = self._protocol, time.monotonic()
         statement = await protocol.prepare("", sql, timeout, record_class=asyncpg.Record)
         left = None if timeout is None else max(0.001, timeout - (time.monotonic() - started))
@@ -105,10 +107,8 @@ class OneTripConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg sh
                 await protocol.close_portal("", left)
             raise
 
-    async def _execute_unnamed(  # type: ignore[no-any-unimported]
-        self, statement: Any, args: tuple[object, ...], timeout: float | None
-    ) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record] = await self._protocol.bind_execute(  # type: ignore[no-any-unimported]
+    async def _execute_unnamed(self, statement: Any, args: tuple[object, ...], timeout: float | None) -> list[Any]:
+        rows: list[Any] = await self._protocol.bind_execute(
             state=statement, args=args, portal_name="", limit=0, return_extra=False, timeout=timeout
         )
         return rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypedDict
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -31,10 +31,10 @@ _TLS_BY_MODE: dict[str, Tls] = {
     "verify-full": "verify",
 }
 _ALIASES = {"dbname": "database", "ssl": "sslmode"}
-_KNOWN = frozenset(
-    "host port user password database sslmode sslrootcert sslcert sslkey channel_binding options application_name".split()
-)
-_IGNORED = frozenset("connect_timeout gssencmode keepalives keepalives_idle keepalives_interval keepalives_count".split())
+_KNOWN = frozenset({"host", "port", "user", "password", "database", "options", "application_name"}) | {
+    *("sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding"),
+}
+_IGNORED = frozenset({"connect_timeout", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval"})
 """Settings of libpq itself; ``connect_timeout`` is an argument of ``open_pool``."""
 
 
@@ -58,7 +58,7 @@ class Dsn:
     """A host name or address, or the folder of a unix socket; ``None``: the driver looks where libpq looks."""
     port: int = 5432
     user: str | None = None
-    password: str | None = field(default=None)
+    password: str | None = None
     database: str | None = None
     tls: Tls = "prefer"
     root_certificate: str | None = None
@@ -71,8 +71,9 @@ class Dsn:
 
     @property
     def is_pooled(self) -> bool:
-        """Whether the host is Neon's pooler; any other pooler looks like a server, and is treated as one."""
-        return self.host is not None and self.host.partition(".")[0].endswith(POOLER_SUFFIX)
+        """Whether the host is named as Neon names its pooler; other poolers look like servers, and are used as such."""
+        host = self.host or ""
+        return not host.startswith("/") and host.partition(".")[0].endswith(POOLER_SUFFIX)
 
     def direct(self) -> Dsn:
         """The same database without Neon's pooler, for migrations; any other DSN as it is."""
@@ -109,9 +110,10 @@ class Dsn:
     def redacted(self) -> str:
         """The DSN for logs: everything but the password."""
         host = self.host or ""
-        login = quote(self.user or "", safe="") + (":***" if self.password else "")
         place = quote(host, safe="") if host.startswith("/") else f"[{host}]" if ":" in host else host
-        return f"postgresql://{login}{'@' if login else ''}{place}:{self.port}/{quote(self.database or '')}?tls={self.tls}"
+        login = quote(self.user or "", safe="") + (":***" if self.password else "")
+        at = "@" if login else ""
+        return f"postgresql://{login}{at}{place}:{self.port}/{quote(self.database or '')}?tls={self.tls}"
 
     def __repr__(self) -> str:
         return f"Dsn({self.redacted()!r})"
@@ -130,13 +132,16 @@ def parse_dsn(text: str) -> Dsn:
     place, _, query = rest.partition("?")
     authority, _, path = place.partition("/")
     if "@" in path or "/" in path:
-        raise ConfigurationError("The database URL has a '/' or '@' too many: in a password, write them as %2F and %40.")
-    given = {**_from_authority(authority, path), **_from_query(query)}
-    return _dsn_from(given)
+        raise ConfigurationError("The database URL has a '/' or '@' too many: write them as %2F and %40 in a password.")
+    named, set_after = _from_authority(authority, path), _from_query(query)
+    if named.keys() & set_after.keys():
+        twice = ", ".join(sorted(named.keys() & set_after.keys()))
+        raise ConfigurationError(f"The database URL gives {twice} twice: before and after '?'.")
+    return _dsn_from({**named, **set_after})
 
 
 def _from_authority(authority: str, path: str) -> dict[str, str]:
-    login, at, place = authority.rpartition("@")
+    login, _, place = authority.rpartition("@")
     user, _, password = login.partition(":")
     if place.startswith("["):
         host, _, port = place[1:].partition("]")
@@ -149,15 +154,18 @@ def _from_authority(authority: str, path: str) -> dict[str, str]:
 
 def _from_query(query: str) -> dict[str, str]:
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict")
+        # A '+' stands for itself, as libpq reads it.
+        pairs = parse_qsl(
+            query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=bool(query), errors="strict"
+        )
     except ValueError:
-        raise ConfigurationError("The part after '?' of the database URL is not of the form name=value&name=value.") from None
+        raise ConfigurationError("The database URL does not go on with name=value&name=value after '?'.") from None
     found = {_ALIASES.get(name, name): value for name, value in pairs if name not in _IGNORED}
     unknown = sorted(found.keys() - _KNOWN)
     if unknown:
         raise ConfigurationError(
-            f"The database URL has settings that keepsay does not know: {', '.join(unknown)}. Known are"
-            f" {', '.join(sorted(_KNOWN))}. Server settings belong to the role (ALTER ROLE ... SET): poolers refuse them here."
+            f"The database URL has settings that keepsay does not know: {', '.join(unknown)}."
+            f" It knows {', '.join(sorted(_KNOWN))}. Give server settings to the role: ALTER ROLE ... SET."
         )
     return found
 
@@ -190,7 +198,7 @@ def _dsn_from(given: dict[str, str]) -> Dsn:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        raise ConfigurationError("The port of the database URL is not a number from 1 to 65535 (is the password encoded?).")
+        raise ConfigurationError("The port of the database URL is not a number from 1 to 65535.")
     return int(text)
 
 
@@ -207,7 +215,7 @@ def _tls(given: dict[str, str], host: str | None) -> Tls:
 
 
 def _endpoint(options: str, host: str | None) -> str | None:
-    """Neon's ``options=endpoint=<id>``. It is left out where TLS names the host anyway: servers and poolers refuse it."""
+    """Neon's ``options=endpoint=<id>``. Left out where the host name says it already: most servers refuse it."""
     if not options:
         return None
     name, equals, endpoint = options.partition("=")
