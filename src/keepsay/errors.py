@@ -166,7 +166,9 @@ class ConversationBusy(Conflict):
     code = "conversation_busy"
 
     def __init__(self, *, run_id: str, retry_after: float) -> None:
-        super().__init__(f"Run {run_id} is under way in this conversation; wait for it, or begin with on_busy='interrupt'.")
+        super().__init__(
+            f"Run {run_id} is under way in this conversation; wait for it, or begin with on_busy='interrupt'."
+        )
         self.run_id = run_id
         self.retry_after = retry_after
 

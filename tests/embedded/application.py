@@ -1,7 +1,8 @@
+# ruff: noqa: T201 - standard output is how it talks to the tests
 """A program that uses the embedded Postgres; the tests start several of these, and kill some.
 
-Arguments: an account to become, or "-"; then JSON, the arguments of EmbeddedPostgres. It prints one line of JSON when the
-server runs (or could not), and leaves in order when its standard input ends.
+Arguments: an account to become, or "-"; then JSON, the arguments of EmbeddedPostgres. It prints one line of JSON when
+the server runs (or could not), and leaves in order when its standard input ends.
 """
 
 from __future__ import annotations

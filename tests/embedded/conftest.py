@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Place, until
 
 from keepsay.embedded import bindir
+
+from .running import Place, until
 
 IS_ROOT = os.geteuid() == 0
 

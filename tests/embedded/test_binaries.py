@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC240 - the event loop of these tests has nothing else to do
 """Which Postgres is run, and how it gets to an account that cannot read it."""
 
 from __future__ import annotations
@@ -7,10 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from running import Place, command_line, value
 
 from keepsay.embedded import EmbeddedPostgres, bindir
 from keepsay.errors import ConfigurationError
+
+from .running import Place, command_line, value
 
 
 def test_the_environment_comes_before_the_wheel(monkeypatch: pytest.MonkeyPatch, each_postgres: Path) -> None:

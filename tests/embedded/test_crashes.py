@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC220, ASYNC240 - the event loop of these tests has nothing else to do
 """After every kind of death the next start works, and what was committed is there."""
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from running import Place, command_line, until, value
 
 from keepsay.embedded import EmbeddedPostgres
 from keepsay.errors import ConfigurationError, Unavailable
+
+from .running import Place, command_line, until, value
 
 WRITE = "CREATE TABLE IF NOT EXISTS kept (n int); INSERT INTO kept VALUES (1)"
 COUNT = "SELECT count(*) FROM kept"
@@ -66,9 +68,9 @@ def sleeping(account: str | None) -> Iterator[int]:
 
 
 def put_pid(place: Place, pid: int) -> None:
-    file = place.data / "postmaster.pid"
-    _, _, rest = file.read_text().partition("\n")
-    file.write_text(f"{pid}\n{rest}")
+    for file in (place.data / "postmaster.pid", place.home / "postgres" / "run" / ".s.PGSQL.5432.lock"):
+        _, _, rest = file.read_text().partition("\n")
+        file.write_text(f"{pid}\n{rest}")
 
 
 async def test_a_pid_that_now_belongs_to_another_program_keeps_nobody_from_starting(any_place: Place) -> None:
@@ -117,7 +119,8 @@ async def test_a_zombie_postmaster_keeps_nobody_from_starting(place: Place) -> N
 async def test_a_start_waits_for_the_orphans_of_a_killed_server(place: Place) -> None:
     with EmbeddedPostgres(place.home) as server:
         connection = await asyncpg.connect(server.dsn)
-        busy = "DO $$ DECLARE t timestamptz := clock_timestamp() + interval '1.5 s'; BEGIN WHILE clock_timestamp() < t LOOP END LOOP; END $$"
+        busy = """DO $$ DECLARE until timestamptz := clock_timestamp() + interval '1.5 s';
+                  BEGIN WHILE clock_timestamp() < until LOOP END LOOP; END $$"""
         statement = asyncio.ensure_future(connection.execute(busy))
         await asyncio.sleep(0.2)
         began = time.monotonic()
@@ -186,7 +189,7 @@ async def test_a_server_that_a_person_runs_on_the_data_is_left_alone(place: Plac
     with EmbeddedPostgres(place.home):
         pass
     command = [
-        place.binaries / "postgres",
+        str(place.binaries / "postgres"),
         "-D",
         ".",
         "-c",
@@ -194,8 +197,8 @@ async def test_a_server_that_a_person_runs_on_the_data_is_left_alone(place: Plac
         "-c",
         "listen_addresses=",
     ]
-    person = place.data.owner() if os.geteuid() == 0 else None
-    foreign = subprocess.Popen(command, cwd=place.data, user=person, extra_groups=[] if person else None)
+    account = place.data.owner() if os.geteuid() == 0 else None
+    foreign = subprocess.Popen(command, cwd=place.data, user=account, extra_groups=[] if account else None)
     try:
         until(lambda: (place.data / ".s.PGSQL.5432").exists())
         with pytest.raises(ConfigurationError, match="not started by keepsay"):

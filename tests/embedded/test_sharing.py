@@ -1,14 +1,16 @@
+# ruff: noqa: ASYNC221 - the event loop of these tests has nothing else to do
 """Several programs, one server: the first starts it, the last stops it, whatever becomes of the others."""
 
 from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
-
-from running import Place, until, value
+import subprocess
+import sys
 
 from keepsay.embedded import EmbeddedPostgres
+
+from .running import Place, until, value
 
 
 async def test_two_programs_that_start_at_once_on_a_fresh_folder_share_a_server_and_the_last_stops_it(
@@ -76,24 +78,24 @@ async def test_starting_twice_and_stopping_twice_change_nothing(place: Place) ->
     assert place.postmaster() is None
 
 
-async def test_a_program_that_forgets_to_stop_still_stops_the_server(place: Place, open_folder: Path) -> None:
-    forgetful = (
-        f"from pathlib import Path; from keepsay.embedded import EmbeddedPostgres as E; E(Path({str(place.home)!r}))"
-    )
-    program = open_folder / "forgetful.py"
-    program.write_text(f"{forgetful}.start()")
-    assert os.spawnv(os.P_WAIT, os.sys.executable, [os.sys.executable, str(program)]) == 0  # type: ignore[attr-defined]
+async def test_a_program_that_forgets_to_stop_still_stops_the_server(place: Place) -> None:
+    subprocess.run([sys.executable, "-c", FORGETFUL, str(place.home)], check=True)
     assert place.data.exists()
     assert place.postmaster() is None
 
 
-async def test_a_forked_child_stops_nothing_and_counts_only_when_it_starts(place: Place, open_folder: Path) -> None:
-    program = open_folder / "forking.py"
-    program.write_text(FORKING)
-    status = os.spawnv(os.P_WAIT, os.sys.executable, [os.sys.executable, str(program), str(place.home)])  # type: ignore[attr-defined]
-    assert status == 0
+async def test_a_forked_child_stops_nothing_and_counts_only_when_it_starts(place: Place) -> None:
+    subprocess.run([sys.executable, "-c", FORKING, str(place.home)], check=True)
     assert place.postmaster() is None
 
+
+FORGETFUL = """
+import sys
+from pathlib import Path
+from keepsay.embedded import EmbeddedPostgres
+
+EmbeddedPostgres(Path(sys.argv[1])).start()
+"""
 
 FORKING = """
 import os, sys, warnings

@@ -1,6 +1,6 @@
 """A throw-away Postgres for the driver's own tests: one per test run, on a socket and on 127.0.0.1, with no durability.
 
-A test module that wants it says ``pytest_plugins = ["tests.postgres.conftest_server"]``.
+A test module that wants it says ``pytest_plugins = ["conftest_server"]``.
 """
 
 from __future__ import annotations

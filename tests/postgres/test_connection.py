@@ -19,7 +19,7 @@ from keepsay.store.postgres.connection import OneTripConnection, open_pool
 from keepsay.store.postgres.dsn import Dsn
 from keepsay.testing.wire import CountingProxy
 
-pytest_plugins = ["tests.postgres.conftest_server"]
+pytest_plugins = ["conftest_server"]
 
 Script = Callable[[str], Awaitable[None]]
 
@@ -213,6 +213,19 @@ async def test_a_timeout_ends_the_call_in_time_and_the_pool_goes_on(server: Dsn)
         assert asyncio.get_running_loop().time() - started < 2
         assert await call(pool, ECHO, 1) == [(1, "said 1")]
         assert await backend(pool) != pid, "a connection of unknown state was used again"
+
+
+async def test_nothing_is_sent_without_time_or_on_a_closed_connection(server: Dsn) -> None:
+    async with CountingProxy(server) as wire:
+        connection = await asyncpg.connect(**wire.dsn.connect_arguments(), connection_class=OneTripConnection)
+        with pytest.raises(TimeoutError):
+            await connection.call(ECHO, 1, timeout=0)
+        assert wire.round_trips == 0
+        assert await connection.call(ECHO, 1, timeout=10)
+        connection.terminate()
+        with pytest.raises(asyncpg.InterfaceError, match="closed"):
+            await connection.call(ECHO, 1, timeout=10)
+        assert wire.round_trips == 2
 
 
 async def test_a_timeout_is_kept_when_the_server_has_gone_silent(server: Dsn) -> None:

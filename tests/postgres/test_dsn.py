@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from keepsay.errors import ConfigurationError
 from keepsay.store.postgres.dsn import Dsn, parse_dsn
 
-pytest_plugins = ["tests.postgres.conftest_server"]
+pytest_plugins = ["conftest_server"]
 
 NEON = (
     "postgresql://owner:npg_S3cret@ep-cool-sun-123-pooler.eu-central-1.aws.neon.tech/neondb"

@@ -14,7 +14,7 @@ from keepsay.embedded.binaries import Binaries, find_binaries, runnable_by
 from keepsay.embedded.cluster import check_version, make_cluster
 from keepsay.embedded.folder import Folder
 from keepsay.embedded.patience import Patience
-from keepsay.embedded.postmaster import clear_stale_pid_file, end, running_pid
+from keepsay.embedded.postmaster import clear_stale_pid_files, end, running_pid
 from keepsay.embedded.sockets import Answer, ask, find_socket, make_socket_folder
 from keepsay.errors import ConfigurationError, Unavailable
 
@@ -97,10 +97,10 @@ class _Child:
 def _launch(folder: Folder, asked: Asked) -> _Child:
     """Make what is missing and start postgres; it does not listen yet."""
     account, binaries = _prepare(folder, asked)
-    clear_stale_pid_file(folder.data)
-    sockets = make_socket_folder(folder, account, asked.port)
+    socket = make_socket_folder(folder, account, asked.port)
+    clear_stale_pid_files(folder.data, socket)
     folder.asked.write_text(json.dumps(asdict(asked)))
-    settings = _settings(asked, binaries.major) | {"unix_socket_directories": f'"{sockets}"'}
+    settings = _settings(asked, binaries.major) | {"unix_socket_directories": f'"{socket.parent}"'}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     log = _open_log(folder)
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from keepsay.embedded.patience import Patience
 from keepsay.errors import ConfigurationError, Unavailable
 
-__all__ = ["clear_stale_pid_file", "end", "running_pid"]
+__all__ = ["clear_stale_pid_files", "end", "running_pid"]
 
 _FAST_STOP_WITHIN = 60.0
 _UNREADABLE_AFTER = 5.0
@@ -23,13 +23,13 @@ _UNREADABLE_AFTER = 5.0
 
 def running_pid(data: Path) -> int | None:
     """The pid of the postgres that runs this data folder, or None. It may be too young or too hurt to listen."""
-    pid = _remembered_pid(data)
+    pid = _remembered_pid(data / "postmaster.pid")
     return pid if pid is not None and _is_postgres_of(pid, data) else None
 
 
-def _remembered_pid(data: Path) -> int | None:
+def _remembered_pid(file: Path) -> int | None:
     try:
-        return int((data / "postmaster.pid").read_text(errors="replace").partition("\n")[0])
+        return int(file.read_text(errors="replace").partition("\n")[0])
     except (FileNotFoundError, ValueError):
         return None
 
@@ -66,29 +66,36 @@ def _owner_and_command_by_ps(pid: int) -> tuple[int, str] | None:
     return (int(owner), f"{arguments} ") if arguments and not state.startswith("Z") else None
 
 
-def clear_stale_pid_file(data: Path) -> None:
-    """Remove a pid file that would keep Postgres from starting: its pid is now a zombie or somebody else's.
+def clear_stale_pid_files(data: Path, socket: Path) -> None:
+    """Remove the pid files that would keep Postgres from starting: the pid is now a zombie or somebody else's.
 
-    The caller holds the folder's lock, nobody answers on the socket, and :func:`running_pid` is None. A pid file whose
-    process is gone stays: Postgres removes it itself, after making sure that no orphan of the old server is left.
-    Raises ConfigurationError when the pid is a Postgres on this data that keepsay did not start.
+    There is one with the data and one beside the socket, and Postgres obeys both. The caller holds the folder's lock,
+    nobody answers on the socket, and :func:`running_pid` is None. A pid file whose process is gone stays: Postgres
+    removes it itself, after making sure that no orphan of the old server is left. Raises ConfigurationError when the
+    pid is a Postgres on this data that keepsay did not start.
     """
-    file = data / "postmaster.pid"
-    pid = _remembered_pid(data)
+    for file in (data / "postmaster.pid", socket.with_name(f"{socket.name}.lock")):
+        pid = _remembered_pid(file)
+        if not _blocks(pid, file):
+            continue
+        if pid is not None and _is_foreign_postgres_of(pid, data):
+            raise ConfigurationError(
+                f"A Postgres that was not started by keepsay runs on {data} (pid {pid}); stop it first."
+            )
+        file.unlink(missing_ok=True)
+
+
+def _blocks(pid: int | None, file: Path) -> bool:
+    """Whether Postgres would refuse to start because of this file."""
     try:
-        if pid is not None:
-            os.kill(pid, 0)
-        elif time.time() - file.stat().st_mtime < _UNREADABLE_AFTER:
-            return  # perhaps just being written
+        if pid is None:
+            return time.time() - file.stat().st_mtime > _UNREADABLE_AFTER  # else it is perhaps just being written
+        os.kill(pid, 0)
     except (FileNotFoundError, ProcessLookupError):
-        return
+        return False
     except PermissionError:
         pass  # it lives, as another account
-    if pid is not None and _is_foreign_postgres_of(pid, data):
-        raise ConfigurationError(
-            f"Another Postgres, not started by keepsay, runs on {data} (pid {pid}); stop it first."
-        )
-    file.unlink(missing_ok=True)
+    return True
 
 
 def _is_foreign_postgres_of(pid: int, data: Path) -> bool:

@@ -43,9 +43,12 @@ def find_socket(folder: Folder, port: int) -> Path | None:
 
 
 def make_socket_folder(folder: Folder, account: Account | None, port: int) -> Path:
-    """The folder for the socket: inside ours, or a short private one when our path is no good for a socket."""
+    """Make the socket's folder if need be, and return the socket's path.
+
+    The folder is inside ours, or a short private one when our path is no good for a socket.
+    """
     if (found := find_socket(folder, port)) is not None:
-        return found.parent
+        return found
     inside = folder.run
     if inside.is_symlink():
         inside.unlink()
@@ -54,13 +57,13 @@ def make_socket_folder(folder: Folder, account: Account | None, port: int) -> Pa
     if len(bytes(inside / f".s.PGSQL.{port}")) <= _LONGEST_PATH and _USABLE.fullmatch(str(inside)):
         inside.mkdir(mode=0o700)
         _give(inside, account)
-        return inside
+        return inside / f".s.PGSQL.{port}"
     # A name that nobody could have made before us, remembered by a link in our own folder. /tmp, and not TMPDIR, which
     # may be long, differ between programs, or be closed to the server's account.
     outside = Path(tempfile.mkdtemp(prefix="keepsay-", dir="/tmp"))
     _give(outside, account)
     inside.symlink_to(outside)
-    return outside
+    return outside / f".s.PGSQL.{port}"
 
 
 def _give(place: Path, account: Account | None) -> None:

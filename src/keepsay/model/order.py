@@ -242,7 +242,8 @@ def _with_states(
         opened |= {call.call_id for call in facts.opens}
         opened -= set(facts.answers)
         state = facts.state if facts.state is not None else state
-        if entries[at] is _Entry.TOOL and (opened or _Entry.TOOL in entries[at + 1 : at + 2]):
+        following = next((entry for entry in entries[at + 1 :] if entry is not None), None)
+        if entries[at] is _Entry.TOOL and (opened or following is _Entry.TOOL):
             state = OrderState.CALLING
         yield replace(planned, state=state)
 
@@ -291,4 +292,14 @@ def calls_refusal(
         open_calls=names,
         last_role=None if last_role is None else last_role.text,
         attempted_role=None if attempted_role is None else attempted_role.text,
+    )
+
+
+def cut_refusal(seq: int) -> UnansweredCalls:
+    """The error for a cut at a seq where it would part calls from their results."""
+    return UnansweredCalls(
+        f"Message {seq} stands inside a tool call: a cut there would part the call from its result.",
+        open_calls=(),
+        last_role=None,
+        attempted_role=None,
     )

@@ -47,7 +47,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class NewConversation:
-    """What ``create`` is given. ``fingerprint`` covers everything else, so that a retry is told from another request."""
+    """What ``create`` is given. ``fingerprint`` covers everything else: a retry is told from another request."""
 
     id: ConversationId
     fingerprint: int
@@ -69,7 +69,7 @@ class Created:
 class Changes:
     """Fields of a conversation to change; those left ``UNSET`` stay."""
 
-    title: str | None | Unset = UNSET
+    title: str | Unset | None = UNSET
     status: ConversationStatus | Unset = UNSET
     metadata: JsonObject | Unset = UNSET
 
@@ -197,7 +197,7 @@ class Store(Protocol):
     async def list(
         self, owner: Owner, *, status: ConversationStatus | None, limit: int, after: Position | None, skip: int
     ) -> Sequence[Conversation]:
-        """The user's conversations, newest activity first, those after the position. May be behind by what is in flight."""
+        """The user's conversations, newest activity first, those after the position. May lag behind."""
 
     async def update(
         self, owner: Owner, conversation_id: ConversationId, changes: Changes, *, expected_version: int | None
@@ -220,12 +220,12 @@ class Store(Protocol):
     async def page(
         self, owner: Owner, conversation_id: ConversationId, *, after: int, before: int | None, limit: int, newest: bool
     ) -> Page:
-        """The messages with ``after < seq < before``: the first ``limit``, or with ``newest`` the last, newest first."""
+        """The messages with ``after < seq < before``: the first ``limit``; with ``newest`` the last, newest first."""
 
     async def delete_message(self, owner: Owner, conversation_id: ConversationId, seq: int) -> Conversation:
         """Blank a message, and summaries that cover it; its seq stays. Of the last one, the order goes back with it.
 
-        Raises ``NotFound`` (also for a deleted message), ``ConversationBusy`` for the last one while a run is under way.
+        Raises ``NotFound`` (also for a deleted one), ``ConversationBusy`` for the last one while a run is under way.
         """
 
     async def rewind(

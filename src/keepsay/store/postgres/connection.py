@@ -76,8 +76,13 @@ class OneTripConnection(asyncpg.Connection):  # type: ignore[misc, no-any-unimpo
         ``timeout`` is in seconds; ``None`` is 30. A call that is cut short by its timeout or by cancellation closes the
         connection instead of waiting for a cleanup; whether the statement took effect is then unknown. After any error
         of the server the connection is good. An error that may come from a changed function also drops what is known
-        about the text, so that the next call asks the server again.
+        about the text, so that the next call asks the server again. Nothing is sent on a closed connection
+        (``InterfaceError``) or when no time is left (``TimeoutError``).
         """
+        if self.is_closed():
+            raise asyncpg.InterfaceError("connection is closed")
+        if timeout is not None and timeout <= 0:
+            raise TimeoutError("no time was left for the call; it was not sent")
         try:
             statement = self._described.get(sql)
             if statement is None:

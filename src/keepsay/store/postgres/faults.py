@@ -6,7 +6,7 @@ what          members                                       outcome           er
 refused       class KS, raised by our functions             not_applied       see ``refusals``
 not reached   refused, DNS, TLS; 57P03, 53300, 08001,       not_applied       Unavailable
               08004, class 28, 3D000; Neon's proxy texts
-server said   25006, 53100, 53200, 40001, 40P01, 55P03,     not_applied       Unavailable
+server said   25006, 23503, 53100, 53200, 40001, 40P01, 55P03,     not_applied       Unavailable
 no            57014, 42501
 other schema  42883, 42P01, 42703, 42704, 3F000             not_applied       ConfigurationError
 bad data      class 22, 54000, 54001, client-side encoding  not_applied       InvalidInput
@@ -50,6 +50,7 @@ class _Fault:
 _BUSY = _Fault("Another transaction was in the way.", retry_after=0.05)
 _BAD_INPUT = _Fault("The database refused a value that is malformed or over a limit.", kind="input")
 _BAD_ROWS = _Fault("The database refused a row that breaks an invariant: please report it.", kind="corrupt")
+_TAKEN = _Fault("A client id of these messages is taken in the conversation.", kind="input")
 _DAMAGED = _Fault("The database reports that its files are damaged.", kind="corrupt", spares_connection=False)
 _NOT_MIGRATED = _Fault("The database's schema does not fit this release: run `keepsay migrate`.", kind="configuration")
 _LOGIN = _Fault("The database refused the login.", retry_after=30.0, spares_connection=False)
@@ -60,6 +61,8 @@ _NO_SUCH_ENDPOINT = _Fault("Neon refuses the endpoint.", retry_after=60.0, spare
 _BY_SQLSTATE: dict[str, _Fault] = {
     "08001": _UNREACHABLE,
     "08004": _UNREACHABLE,
+    "23503": _BUSY,  # the user was erased meanwhile
+    "23505": _TAKEN,  # the one unique index that callers' values reach unchecked
     "25006": _Fault("The database is read-only for now.", retry_after=5.0),
     "3D000": _Fault("There is no such database.", retry_after=30.0, spares_connection=False),
     "3F000": _NOT_MIGRATED,

@@ -20,6 +20,8 @@ from keepsay.errors import (
     UnansweredCalls,
     VersionMismatch,
 )
+from keepsay.model.messages import Role
+from keepsay.model.order import calls_refusal, cut_refusal, order_refusal
 
 __all__ = ["REFUSAL_CLASS", "refusal_from"]
 
@@ -42,6 +44,15 @@ class _Facts:
     def text_or_none(self, name: str) -> str | None:
         return None if self._detail.get(name) is None else self.text(name)
 
+    def role(self, name: str) -> Role | None:
+        return None if self._detail.get(name) is None else Role(self.whole(name))
+
+    def flag(self, name: str) -> bool:
+        value = self._detail.get(name)
+        if not isinstance(value, bool):
+            raise TypeError(name)
+        return value
+
     def whole(self, name: str) -> int:
         value = self._detail.get(name)
         if not isinstance(value, int) or isinstance(value, bool):
@@ -62,20 +73,12 @@ class _Facts:
 
 
 def _role_order(facts: _Facts) -> RoleOrderError:
-    last, attempted = facts.text_or_none("last_role"), facts.text_or_none("attempted_role")
-    after = f"follow a {last} message" if last else "begin a conversation"
-    message = f"A {attempted or 'new'} message may not {after} here."
-    return RoleOrderError(message, last_role=last, attempted_role=attempted)
+    return order_refusal(facts.role("last_role"), facts.role("attempted_role"))
 
 
 def _unanswered(facts: _Facts) -> UnansweredCalls:
-    calls = facts.texts("open_calls")
-    message = f"Tool calls are open: {', '.join(calls)}; answer them first." if calls else "No such tool call is open."
-    return UnansweredCalls(
-        message,
-        open_calls=calls,
-        last_role=facts.text_or_none("last_role"),
-        attempted_role=facts.text_or_none("attempted_role"),
+    return calls_refusal(
+        facts.texts("open_calls"), facts.role("last_role"), facts.role("attempted_role"), unknown=facts.flag("unknown")
     )
 
 
@@ -94,6 +97,7 @@ _REFUSALS: dict[str, Callable[[_Facts], KeepsayError]] = {
     "KS007": _role_order,
     "KS008": _unanswered,
     "KS009": _invalid,
+    "KS010": lambda facts: cut_refusal(facts.whole("seq")),
 }
 
 
@@ -104,5 +108,5 @@ def refusal_from(sqlstate: str, detail: Mapping[str, object]) -> KeepsayError:
         return CorruptData(f"The database refused with {sqlstate}, which this release does not know: please report it.")
     try:
         return refusal(_Facts(detail))
-    except TypeError as missing:
+    except (TypeError, ValueError) as missing:
         return CorruptData(f"The database refused with {sqlstate}, but without the fact {missing}: please report it.")

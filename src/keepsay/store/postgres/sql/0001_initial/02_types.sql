@@ -34,6 +34,6 @@ CREATE TYPE __schema__.append_plan AS (
     formats text[],
     payloads text[],
     client_ids text[],
-    metadata text[],
+    metadatas text[],
     usages text[]
 );

@@ -7,6 +7,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_count integer := cardinality(p.roles);
     v_open jsonb;
+    v_tail integer; -- after this entry of the batch only results stand: not the last ones while calls are open
     v_now timestamptz := greatest(clock_timestamp(), c.updated_at + interval '1 microsecond');
 BEGIN
     IF p.allowed[c.role_policy + 1] & (1 << c.state) = 0 THEN
@@ -28,6 +29,23 @@ BEGIN
     IF v_count = 0 THEN
         RETURN c;
     END IF;
+    IF EXISTS (SELECT FROM unnest(p.client_ids) i WHERE i IS NOT NULL) AND (
+        EXISTS (SELECT FROM unnest(p.client_ids) i WHERE i IS NOT NULL GROUP BY i HAVING count(*) > 1)
+        OR EXISTS (
+            SELECT
+            FROM __schema__.messages m
+            WHERE m.conversation_id = c.conversation_id
+              AND m.user_key = c.user_key
+              AND m.client_id = ANY (p.client_ids)
+        )
+    ) THEN
+        PERFORM __schema__.refuse(
+            'KS009', '{"field": "client_id", "message": "client_id is taken in this conversation."}'
+        );
+    END IF;
+    SELECT coalesce(max(n), 0) INTO v_tail
+    FROM unnest(p.states) WITH ORDINALITY AS s (state, n)
+    WHERE state IS DISTINCT FROM 6;
     INSERT INTO __schema__.messages (
         conversation_id, user_key, seq, tokens, created_at, role, status, state, batch,
         run_id, key, fingerprint, client_id, format, payload, metadata, usage
@@ -35,23 +53,23 @@ BEGIN
     SELECT
         c.conversation_id, c.user_key, c.head + n, m.tokens, v_now + (n - 1) * interval '1 microsecond', m.role, m.status,
         CASE
-            WHEN n = v_count AND m.state = 6 AND v_open <> '{}' THEN 5
+            WHEN n > v_tail AND v_open <> '{}' THEN 5
             ELSE coalesce(m.state, c.state)
         END,
         CASE WHEN n = 1 THEN v_count ELSE 0 END,
         p_run_id, CASE WHEN n = 1 THEN p_key END, CASE WHEN n = 1 THEN p_fingerprint END,
         m.client_id, m.format, m.payload::json, m.metadata::json, m.usage::json
     FROM unnest(
-        p.roles, p.statuses, p.states, p.tokens, p.formats, p.payloads, p.client_ids, p.metadata, p.usages
+        p.roles, p.statuses, p.states, p.tokens, p.formats, p.payloads, p.client_ids, p.metadatas, p.usages
     ) WITH ORDINALITY AS m (role, status, state, tokens, format, payload, client_id, metadata, usage, n);
 
     IF p.system_at IS NOT NULL AND c.system_seq = 0 THEN
         c.system_seq := c.head + p.system_at + 1;
     END IF;
-    c.state := coalesce(p.states[v_count], c.state);
-    IF c.state = 6 AND v_open <> '{}' THEN
-        c.state := 5;
-    END IF;
+    c.state := CASE
+        WHEN v_count > v_tail AND v_open <> '{}' THEN 5
+        ELSE coalesce(p.states[v_count], c.state)
+    END;
     -- Under the open policy calls are only followed during a run, whose end closes them; nothing else needs them.
     c.open_calls := CASE WHEN c.role_policy = 2 AND c.active_run IS NULL THEN '{}' ELSE v_open END;
     c.head := c.head + v_count;

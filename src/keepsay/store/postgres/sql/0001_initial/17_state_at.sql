@@ -18,7 +18,7 @@ BEGIN
         END IF;
     END IF;
     IF v_state = 5 THEN
-        PERFORM __schema__.refuse('KS008', jsonb_build_object('inside', p_seq));
+        PERFORM __schema__.refuse('KS010', jsonb_build_object('seq', p_seq));
     END IF;
     RETURN __schema__.state_after_run(v_state);
 END

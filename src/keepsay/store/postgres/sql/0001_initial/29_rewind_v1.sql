@@ -26,7 +26,14 @@ BEGIN
     );
     c.hidden := c.hidden + int4multirange(int4range(p_at_seq + 1, c.head + 1));
     c.open_calls := '{}';
-    c.system_seq := CASE WHEN c.system_seq > p_at_seq THEN 0 ELSE c.system_seq END;
+    IF c.system_seq > p_at_seq THEN
+        c.system_seq := 0;
+        c.system_prompt := NULL;
+        UPDATE __schema__.conversations
+        SET system_prompt = NULL
+        WHERE conversation_id = c.conversation_id
+          AND user_key = c.user_key;
+    END IF;
     c := __schema__.forget_summaries(c, p_at_seq);
     c.updated_at := greatest(clock_timestamp(), c.updated_at + interval '1 microsecond');
     conversation := __schema__.shown_conversation(__schema__.save_conversation(c));

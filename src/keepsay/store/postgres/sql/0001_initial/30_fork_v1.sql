@@ -9,7 +9,6 @@ DECLARE
     source __schema__.conversations;
     c __schema__.conversations;
     v_at integer;
-    v_state smallint;
 BEGIN
     PERFORM set_config('keepsay.user_key', p_user_key::text, true);
     source := __schema__.lock_conversation(p_user_key, p_conversation_id);
@@ -19,15 +18,15 @@ BEGIN
       AND m.user_key = source.user_key
       AND m.status <> 3
       AND NOT m.seq <@ source.hidden;
-    v_state := __schema__.state_at(source, v_at);
+    -- Later than all that is copied, whatever the clock does: what is appended to the copy comes after it.
     c := __schema__.insert_conversation(
         p_user_key, p_user_id, p_new_id, p_fingerprint, source.role_policy, coalesce(p_title, source.title),
         CASE WHEN v_at >= source.system_seq THEN source.system_prompt END, p_external_key,
-        coalesce(p_metadata, source.metadata), clock_timestamp()
+        coalesce(p_metadata, source.metadata), greatest(clock_timestamp(), source.updated_at)
     );
     created := c.conversation_id = p_new_id;
     IF created AND c.version = 0 THEN
-        c.state := v_state;
+        c.state := __schema__.state_at(source, v_at);
         conversation := __schema__.shown_conversation(
             __schema__.save_conversation(__schema__.copy_messages(source, c, v_at))
         );

@@ -5,7 +5,7 @@ CREATE FUNCTION __schema__.begin_v1(
     p_lease double precision, p_interrupt boolean, p_expected_seq integer, p_max_messages integer, p_max_tokens integer,
     p_allowed integer[], p_last_roles smallint[], p_attempted_roles smallint[], p_answers text[], p_requires_closed boolean,
     p_opens jsonb, p_system_at integer, p_roles smallint[], p_statuses smallint[], p_states smallint[], p_tokens integer[],
-    p_formats text[], p_payloads text[], p_client_ids text[], p_metadata text[], p_usages text[]
+    p_formats text[], p_payloads text[], p_client_ids text[], p_metadatas text[], p_usages text[]
 ) RETURNS SETOF __schema__.message_row
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 #variable_conflict use_column
@@ -14,7 +14,7 @@ DECLARE
     r __schema__.runs;
     p __schema__.append_plan := row(
         p_allowed, p_last_roles, p_attempted_roles, p_answers, p_requires_closed, p_opens, p_system_at, p_roles, p_statuses,
-        p_states, p_tokens, p_formats, p_payloads, p_client_ids, p_metadata, p_usages
+        p_states, p_tokens, p_formats, p_payloads, p_client_ids, p_metadatas, p_usages
     );
     v_before integer;
     v_took_over boolean;

@@ -1,9 +1,10 @@
--- Append a run's last messages, answer its open calls and end it. The same again is told the first result.
+-- Append a run's last messages, answer its open calls and end it. The same again is told the first result: the messages
+-- have a key made of run and fence, so that they are told from those of a run that somebody else ended likewise.
 CREATE FUNCTION __schema__.finish_v1(
     p_user_key uuid, p_conversation_id uuid, p_run_id uuid, p_fence integer, p_status smallint, p_error text,
     p_allowed integer[], p_last_roles smallint[], p_attempted_roles smallint[], p_answers text[], p_requires_closed boolean,
     p_opens jsonb, p_system_at integer, p_roles smallint[], p_statuses smallint[], p_states smallint[], p_tokens integer[],
-    p_formats text[], p_payloads text[], p_client_ids text[], p_metadata text[], p_usages text[]
+    p_formats text[], p_payloads text[], p_client_ids text[], p_metadatas text[], p_usages text[]
 ) RETURNS TABLE (run json, first_seq integer, head integer, version integer, created_at timestamptz, replayed boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 #variable_conflict use_column
@@ -12,8 +13,9 @@ DECLARE
     r __schema__.runs;
     p __schema__.append_plan := row(
         p_allowed, p_last_roles, p_attempted_roles, p_answers, p_requires_closed, p_opens, p_system_at, p_roles, p_statuses,
-        p_states, p_tokens, p_formats, p_payloads, p_client_ids, p_metadata, p_usages
+        p_states, p_tokens, p_formats, p_payloads, p_client_ids, p_metadatas, p_usages
     );
+    v_key uuid := encode(substr(sha256(uuid_send(p_run_id) || int4send(p_fence)), 1, 16), 'hex')::uuid;
 BEGIN
     PERFORM set_config('keepsay.user_key', p_user_key::text, true);
     c := __schema__.lock_conversation(p_user_key, p_conversation_id);
@@ -24,16 +26,14 @@ BEGIN
         FROM __schema__.messages m
         WHERE m.conversation_id = p_conversation_id
           AND m.user_key = p_user_key
-          AND m.seq BETWEEN r.first_seq AND r.last_seq
-          AND m.run_id = p_run_id
-          AND m.status <> 2
-        ORDER BY m.seq DESC
-        OFFSET greatest(cardinality(p_roles) - 1, 0)
-        LIMIT 1;
+          AND m.key = v_key;
+        IF NOT FOUND AND cardinality(p_roles) > 0 THEN
+            PERFORM __schema__.refuse('KS004', jsonb_build_object('run_id', p_run_id));
+        END IF;
     ELSE
         c := __schema__.hold_for_append(c, p_run_id, p_fence, 0);
         first_seq := c.head + 1;
-        c := __schema__.put_messages(c, p, p_run_id, NULL, NULL);
+        c := __schema__.put_messages(c, p, p_run_id, v_key, NULL);
         created_at := c.updated_at - (c.head - first_seq) * interval '1 microsecond';
         c := __schema__.save_conversation(__schema__.close_run(c, p_status, p_error));
         r := __schema__.find_run(c, p_run_id);

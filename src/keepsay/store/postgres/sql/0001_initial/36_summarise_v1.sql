@@ -9,6 +9,9 @@ DECLARE
 BEGIN
     PERFORM set_config('keepsay.user_key', p_user_key::text, true);
     c := __schema__.lock_conversation(p_user_key, p_conversation_id);
+    IF p_to_seq = 0 THEN
+        PERFORM __schema__.refuse('KS001', '{"kind": "message"}');
+    END IF;
     PERFORM __schema__.state_at(c, p_to_seq);
     INSERT INTO __schema__.summaries AS s (conversation_id, user_key, to_seq, tokens, created_at, text)
     VALUES (c.conversation_id, c.user_key, p_to_seq, p_tokens, clock_timestamp(), p_text)
