@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +55,13 @@ class Place:
     binaries: Path
     account: str | None  # None: the one that runs the tests
 
+    def prepared(self) -> Place:
+        """With an empty home, which the account owns."""
+        self.home.mkdir(mode=0o755)
+        if self.account:
+            shutil.chown(self.home, self.account)
+        return self
+
     @property
     def data(self) -> Path:
         return self.home / "postgres" / "data"
@@ -81,12 +89,14 @@ class Place:
         finally:
             if application.program.poll() is None:
                 application.leave()
+            else:
+                application.program.communicate()  # closes the pipes
 
-    def postmaster(self) -> int | None:
+    def postmaster(self, data: Path | None = None) -> int | None:
         """The live server's pid, found without the code under test."""
         for entry in Path("/proc").glob("[0-9]*"):
             parts = command_line(int(entry.name)).split("\0")
-            if parts[0].endswith("/postgres") and parts[1:3] == ["-D", str(self.data)]:
+            if parts[0].endswith("/postgres") and parts[1:3] == ["-D", str(data or self.data)]:
                 return int(entry.name)
         return None
 

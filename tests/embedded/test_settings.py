@@ -22,7 +22,7 @@ from keepsay.embedded import EmbeddedPostgres
 from keepsay.embedded.folder import default_home
 from keepsay.errors import ConfigurationError, Unavailable
 
-from .running import Place, settings, until, value
+from .running import Place, command_line, settings, until, value
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -99,8 +99,8 @@ async def test_the_server_inherits_no_secret(place: Place) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 90, "comma, and ümlaut"])
-async def test_a_path_that_is_no_good_for_a_socket_gets_a_short_private_one(open_folder: Path, name: str) -> None:
-    home = open_folder / name
+async def test_a_path_that_is_no_good_for_a_socket_gets_a_short_private_one(place: Place, name: str) -> None:
+    home = place.home.rename(place.home.with_name(name))
     with EmbeddedPostgres(home) as server:
         short = socket_of(server.dsn).parent
         assert short.parent == Path("/tmp")
@@ -113,8 +113,8 @@ async def test_a_path_that_is_no_good_for_a_socket_gets_a_short_private_one(open
         assert await value(again.dsn, "SELECT 1") == 1
 
 
-async def test_a_folder_with_a_space_is_fine(open_folder: Path) -> None:
-    with EmbeddedPostgres(open_folder / "my data+more") as server:
+async def test_a_folder_with_a_space_is_fine(place: Place) -> None:
+    with EmbeddedPostgres(place.home.rename(place.home.with_name("my data+more"))) as server:
         assert await value(server.dsn, "SELECT 1") == 1
 
 
@@ -123,8 +123,9 @@ async def test_a_test_server_gives_durability_up_and_has_its_own_data(place: Pla
         found = await settings(server.dsn)
         assert {found[name] for name in ("fsync", "synchronous_commit", "full_page_writes")} == {"off"}
         assert found["work_mem"] == "8192"
-    assert not place.data.exists()
-    assert (place.home / "throwaway" / "data").exists()
+        command = command_line(place.postmaster(place.home / "throwaway" / "data") or 0)
+        assert str(place.home / "throwaway" / "data") in command
+        assert place.postmaster() is None
 
 
 async def test_tcp_needs_the_password(place: Place) -> None:

@@ -14,17 +14,17 @@ from .running import Place, until, value
 
 
 async def test_two_programs_that_start_at_once_on_a_fresh_folder_share_a_server_and_the_last_stops_it(
-    any_place: Place,
+    fresh_place: Place,
 ) -> None:
-    first, second = any_place.begin(), any_place.begin()
+    first, second = fresh_place.begin(), fresh_place.begin()
     assert first.wait().dsn == second.wait().dsn
     assert await value(first.dsn, "SELECT current_database()") == "keepsay"
-    server = any_place.postmaster()
+    server = fresh_place.postmaster()
     first.leave()
-    assert any_place.postmaster() == server
+    assert fresh_place.postmaster() == server
     assert await value(second.dsn, "SELECT 1") == 1
     second.leave()
-    assert any_place.postmaster() is None
+    assert fresh_place.postmaster() is None
 
 
 async def test_programs_may_come_and_go_in_any_order(place: Place) -> None:

@@ -13,7 +13,7 @@ from keepsay.embedded.binaries import Binaries
 from keepsay.embedded.folder import Folder
 from keepsay.errors import ConfigurationError, Unavailable
 
-__all__ = ["check_version", "make_cluster"]
+__all__ = ["check_version", "make_cluster", "remove_unfinished"]
 
 _STAGING = "data.unfinished-"
 # macOS has no C.UTF-8, but a character type of this name that every locale shares.
@@ -34,14 +34,21 @@ def check_version(folder: Folder, binaries: Binaries) -> None:
         )
 
 
+def remove_unfinished(folder: Folder) -> None:
+    """Remove what crashed first starts left. The caller holds the folder's lock.
+
+    An initdb that outlived its killed application may still be writing there; a later start removes the rest.
+    """
+    for leftover in folder.root.glob(_STAGING + "*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 def make_cluster(folder: Folder, binaries: Binaries, account: Account | None, *, durable: bool) -> None:
     """Make ``data``, with the role and the database ``keepsay`` in it, whole or not at all.
 
-    It is made beside its place and then renamed: a crash on the way leaves only a folder that the next start removes.
+    It is made beside its place and then renamed: a crash on the way leaves only what :func:`remove_unfinished` removes.
     The caller holds the folder's lock.
     """
-    for leftover in folder.root.glob(_STAGING + "*"):
-        shutil.rmtree(leftover, ignore_errors=True)  # an initdb that outlived its application may still be writing
     folder.make_password(account)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder.root))
     try:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 from keepsay.embedded.account import Account, server_account, spawn
 from keepsay.embedded.binaries import Binaries, find_binaries, runnable_by
-from keepsay.embedded.cluster import check_version, make_cluster
+from keepsay.embedded.cluster import check_version, make_cluster, remove_unfinished
 from keepsay.embedded.folder import Folder
 from keepsay.embedded.patience import Patience
 from keepsay.embedded.postmaster import clear_stale_pid_files, end, running_pid
@@ -23,6 +23,18 @@ __all__ = ["Asked", "ensure_running"]
 _LISTENS_WITHIN = 10.0
 _LARGEST_LOG = 1 << 20
 _LOCK_FILE_EXISTS = " F0001 "  # the SQLSTATE, which the log lines carry (log_line_prefix)
+
+_SMALL = {
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "max_wal_size": "256MB",  # also bounds recovery: about 100 MB of WAL are replayed per second
+    "min_wal_size": "32MB",
+    # Shared memory as files in the data folder: a killed server leaves none behind in /dev/shm (64 MB in a container),
+    # and systemd does not remove them when an ordinary user logs out.
+    "dynamic_shared_memory_type": "mmap",
+    "jit": "off",
+    "log_checkpoints": "off",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +116,11 @@ def _launch(folder: Folder, asked: Asked) -> _Child:
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     log = _open_log(folder)
     try:
+        log_began = os.fstat(log).st_size
         program = spawn(
             (binaries.path / "postgres", "-D", folder.data, *options), account, stdin=subprocess.DEVNULL, output=log
         )
-        return _Child(program, folder, os.fstat(log).st_size)
+        return _Child(program, folder, log_began)
     finally:
         os.close(log)
 
@@ -117,6 +130,7 @@ def _prepare(folder: Folder, asked: Asked) -> tuple[Account | None, Binaries]:
     account = server_account(folder.data)
     folder.check_reachable(account)
     binaries = runnable_by(account, find_binaries(), folder.binaries)
+    remove_unfinished(folder)
     if not folder.data.exists():
         make_cluster(folder, binaries, account, durable=asked.durable)
     check_version(folder, binaries)
@@ -132,19 +146,10 @@ def _open_log(folder: Folder) -> int:
 
 
 def _settings(asked: Asked, major: int) -> dict[str, str]:
-    """Passed on the command line, where no file in the data folder overrides them; the caller's come over the tuning,
-    but not over what makes the server durable and private.
+    """Passed on the command line, where no file in the data folder overrides them.
+
+    The caller's come over the tuning, but not over what makes the server durable and private.
     """
-    small = {
-        "max_connections": "100",
-        "shared_buffers": "64MB",
-        "max_wal_size": "256MB",  # also bounds recovery: about 100 MB of WAL are replayed per second
-        "min_wal_size": "32MB",
-        "jit": "off",
-        "log_checkpoints": "off",
-    }
-    if major >= 18:
-        small["io_method"] = "sync"  # three processes fewer
     careful = "on" if asked.durable else "off"
     fixed = dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), careful) | {
         "listen_addresses": "127.0.0.1" if asked.tcp_port else "",
@@ -153,4 +158,5 @@ def _settings(asked: Asked, major: int) -> dict[str, str]:
         "logging_collector": "off",
         "log_line_prefix": "%m [%p] %e ",
     }
-    return small | dict(asked.settings) | fixed
+    three_fewer_processes = {"io_method": "sync"} if major >= 18 else {}
+    return _SMALL | three_fewer_processes | dict(asked.settings) | fixed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import sys
 import tempfile
@@ -36,10 +37,12 @@ class Answer(Enum):
 
 def find_socket(folder: Folder, port: int) -> Path | None:
     """The socket's path, or None when there is no folder for it that only the server's account can enter."""
-    place = folder.run.readlink() if folder.run.is_symlink() else folder.run
-    if not _is_private(place, folder.data):
-        return None
-    return place / f".s.PGSQL.{port}"
+    path = (folder.run.readlink() if folder.run.is_symlink() else folder.run) / f".s.PGSQL.{port}"
+    return path if _is_usable(path) and _is_private(path.parent, folder.data) else None
+
+
+def _is_usable(path: Path) -> bool:
+    return len(bytes(path)) <= _LONGEST_PATH and _USABLE.fullmatch(str(path)) is not None
 
 
 def make_socket_folder(folder: Folder, account: Account | None, port: int) -> Path:
@@ -49,21 +52,23 @@ def make_socket_folder(folder: Folder, account: Account | None, port: int) -> Pa
     """
     if (found := find_socket(folder, port)) is not None:
         return found
-    inside = folder.run
-    if inside.is_symlink():
-        inside.unlink()
-    elif inside.exists():
-        raise ConfigurationError(f"{inside} is open to other accounts than the server's; remove it.")
-    if len(bytes(inside / f".s.PGSQL.{port}")) <= _LONGEST_PATH and _USABLE.fullmatch(str(inside)):
-        inside.mkdir(mode=0o700)
-        _give(inside, account)
-        return inside / f".s.PGSQL.{port}"
+    path = folder.run / f".s.PGSQL.{port}"
+    if folder.run.is_symlink():
+        folder.run.unlink()
+    elif folder.run.exists():
+        if _is_usable(path):
+            raise ConfigurationError(f"{folder.run} is open to other accounts than the server's; remove it.")
+        shutil.rmtree(folder.run)  # the home was moved to where its path is too long
+    if _is_usable(path):
+        folder.run.mkdir(mode=0o700)
+        _give(folder.run, account)
+        return path
     # A name that nobody could have made before us, remembered by a link in our own folder. /tmp, and not TMPDIR, which
     # may be long, differ between programs, or be closed to the server's account.
     outside = Path(tempfile.mkdtemp(prefix="keepsay-", dir="/tmp"))
     _give(outside, account)
-    inside.symlink_to(outside)
-    return outside / f".s.PGSQL.{port}"
+    folder.run.symlink_to(outside)
+    return outside / path.name
 
 
 def _give(place: Path, account: Account | None) -> None:

@@ -161,17 +161,22 @@ class RunContext:
 
     async def _keep_lease(self, run: Run) -> None:
         """Renew the lease until the run is over; when the conversation was lost, stop the body at once."""
-        while not run.is_over:
+        while True:
             await asyncio.sleep(self._begin.lease / 3)
+            if run.is_over:
+                return
             try:
                 await run.heartbeat()
             except RunSuperseded as error:
-                if not run.is_over and self._body is not None:
-                    self._superseded = error
-                    self._body.cancel()
+                self._stop_body(run, error)
                 return
             except Unavailable:
                 continue  # the fence guards the data; a lease that lapses only lets others take over
+
+    def _stop_body(self, run: Run, error: RunSuperseded) -> None:
+        if not run.is_over and self._body is not None:
+            self._superseded = error
+            self._body.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None

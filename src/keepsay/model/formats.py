@@ -6,6 +6,7 @@ Sources: OpenAI's API reference for Chat Completions messages and for Responses 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from keepsay.errors import InvalidInput
 from keepsay.model.json_text import JsonObject, JsonValue, write_json
@@ -13,9 +14,25 @@ from keepsay.model.messages import CHAT, OPENAI_RESPONSES, Facts, OpenCall, Orde
 from keepsay.model.tokens import estimate_tokens
 
 _INTERRUPTED = write_json({"status": "interrupted"})
-_IMAGE_TOKENS = 800  # a picture costs by its size in tiles, never by the length of its base64 text
+_BLANK_PNG = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAQAAAAA3bvkkAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
+)
+_MEDIA_TOKENS = 800  # a picture costs by its size in tiles, never by the length of its base64 text
 _MESSAGE_TOKENS = 4  # what the chat markup around a message costs
-_MEDIA = frozenset({"image_url", "input_image", "input_audio", "input_file", "file", "image", "computer_screenshot"})
+_MEDIA = frozenset(
+    {
+        "base64",
+        "computer_screenshot",
+        "file",
+        "image",
+        "image_generation_call",
+        "image_url",
+        "input_audio",
+        "input_file",
+        "input_image",
+    }
+)
 
 _CHAT_ROLES = {
     "system": Role.SYSTEM,
@@ -28,18 +45,24 @@ _AFTER = {
     Role.SYSTEM: OrderState.SYSTEM,
     Role.USER: OrderState.USER,
     Role.ASSISTANT: OrderState.ASSISTANT,
-    Role.TOOL: OrderState.TOOL,
 }
-# Calls that the client answers, and the type of their answer. Hosted tools (web search, ...) answer themselves.
-_ANSWERED_BY = {
-    "function_call": "function_call_output",
-    "custom_tool_call": "custom_tool_call_output",
-    "computer_call": "computer_call_output",
-    "local_shell_call": "local_shell_call_output",
-    "shell_call": "shell_call_output",
-    "apply_patch_call": "apply_patch_call_output",
+# Calls that the client answers, and the answer to one that was interrupted, in the shape that the API takes for it.
+# Hosted tools (web search, ...) answer themselves.
+_STAND_INS: dict[str, JsonObject] = {
+    "function_call": {"type": "function_call_output", "output": _INTERRUPTED},
+    "custom_tool_call": {"type": "custom_tool_call_output", "output": _INTERRUPTED},
+    "local_shell_call": {"type": "local_shell_call_output", "output": _INTERRUPTED},
+    "shell_call": {
+        "type": "shell_call_output",
+        "output": [{"stdout": "", "stderr": "interrupted", "outcome": {"type": "timeout"}}],
+    },
+    "apply_patch_call": {"type": "apply_patch_call_output", "status": "failed", "output": "interrupted"},
+    "computer_call": {
+        "type": "computer_call_output",
+        "output": {"type": "computer_screenshot", "image_url": _BLANK_PNG},
+    },
 }
-_OUTPUTS = frozenset(_ANSWERED_BY.values())
+_OUTPUTS = frozenset(stand_in["type"] for stand_in in _STAND_INS.values())
 _STEPS = frozenset(
     {
         "reasoning",
@@ -54,6 +77,7 @@ _STEPS = frozenset(
         "tool_search_call",
     }
 )
+_ROLES_WITHOUT_ORDER = frozenset({"critic", "discriminator", "tool", "unknown"})  # Responses messages may have these
 
 
 def call_token(call_id: str) -> str:
@@ -63,21 +87,26 @@ def call_token(call_id: str) -> str:
 
 def read_facts(payload: JsonObject, format: str) -> Facts:  # noqa: A002 - the word of the field
     """Derive what the rules need from a payload. Raises ``InvalidInput`` where a known format is malformed."""
+    return replace(read_order_facts(payload, format), tokens=count_tokens(payload))
+
+
+def read_order_facts(payload: JsonObject, format: str) -> Facts:  # noqa: A002
+    """The facts without the tokens, which are what takes time."""
     return _FORMATS.get(format, _opaque)(payload)
 
 
-def _opaque(payload: JsonObject) -> Facts:
-    return Facts(Role.OTHER, None, tokens=count_tokens(payload))
+def _opaque(_payload: JsonObject) -> Facts:
+    return Facts(Role.OTHER, None)
 
 
 def _chat(payload: JsonObject) -> Facts:
     role = _role(payload)
-    if role is Role.TOOL:
-        answered = _text(payload, "tool_call_id")
-        return Facts(role, OrderState.TOOL, answers=(call_token(answered),), tokens=count_tokens(payload))
     calls = tuple(_chat_calls(payload)) if role is Role.ASSISTANT else ()
-    _check_content(payload, required=not calls and not payload.get("refusal") and not payload.get("audio"))
-    return Facts(role, OrderState.CALLING if calls else _AFTER[role], opens=calls, tokens=count_tokens(payload))
+    may_lack_content = bool(calls or (role is Role.ASSISTANT and (payload.get("refusal") or payload.get("audio"))))
+    _check_content(payload, required=not may_lack_content)
+    if role is Role.TOOL:
+        return Facts(role, OrderState.TOOL, answers=(call_token(_text(payload, "tool_call_id")),))
+    return Facts(role, OrderState.CALLING if calls else _AFTER[role], opens=calls)
 
 
 def _role(payload: JsonObject) -> Role:
@@ -96,13 +125,17 @@ def _check_content(payload: JsonObject, *, required: bool) -> None:
 
 
 def _chat_calls(payload: JsonObject) -> Iterator[OpenCall]:
-    calls = payload.get("tool_calls") or []
-    if not isinstance(calls, list):
+    calls = payload.get("tool_calls")
+    if not isinstance(calls, list | None):
         raise InvalidInput("tool_calls is a list.", field="tool_calls")
-    for call in calls:
+    seen: set[str] = set()
+    for call in calls or ():
         if not isinstance(call, dict):
             raise InvalidInput("A tool call is an object.", field="tool_calls")
         call_id = _text(call, "id")
+        if call_id in seen:
+            raise InvalidInput("Two tool calls of one message have the same id.", field="tool_calls")
+        seen.add(call_id)
         result = write_json({"role": "tool", "tool_call_id": call_id, "content": _INTERRUPTED})
         yield OpenCall(call_token(call_id), result, CHAT)
 
@@ -115,26 +148,32 @@ def _text(payload: JsonObject, name: str) -> str:
 
 
 def _responses(payload: JsonObject) -> Facts:
-    kind = payload.get("type", "message")
-    tokens = count_tokens(payload)
-    if kind == "message":
-        role = _role(payload)
-        _check_content(payload, required=True)
-        return Facts(role, _AFTER[role], tokens=tokens)
-    if isinstance(kind, str) and kind in _ANSWERED_BY:
-        call = _responses_call(payload, kind)
-        return Facts(Role.ASSISTANT, OrderState.CALLING, opens=(call,), tokens=tokens)
-    if isinstance(kind, str) and kind in _OUTPUTS:
-        answered = (call_token(_text(payload, "call_id")),)
-        return Facts(Role.TOOL, OrderState.TOOL, answers=answered, tokens=tokens)
-    if kind in _STEPS:
-        return Facts(Role.ASSISTANT, OrderState.STEP, tokens=tokens)
-    return Facts(Role.OTHER, None, tokens=tokens)
+    kind = payload.get("type")
+    if kind is None or kind == "message":
+        return _responses_message(payload)
+    if not isinstance(kind, str):
+        raise InvalidInput("type is a text.", field="type")
+    if kind in _STAND_INS:
+        return Facts(Role.ASSISTANT, OrderState.CALLING, opens=(_responses_call(payload, kind),))
+    if kind in _OUTPUTS:
+        # OpenAI's schema names the call of a local shell by ``id``, its guide by ``call_id``.
+        name = "id" if kind == "local_shell_call_output" and "call_id" not in payload else "call_id"
+        return Facts(Role.TOOL, OrderState.TOOL, answers=(call_token(_text(payload, name)),))
+    return Facts(Role.ASSISTANT, OrderState.STEP) if kind in _STEPS else _opaque(payload)
+
+
+def _responses_message(payload: JsonObject) -> Facts:
+    name = payload.get("role")
+    if isinstance(name, str) and name in _ROLES_WITHOUT_ORDER:
+        return _opaque(payload)
+    role = _role(payload)
+    _check_content(payload, required=True)
+    return Facts(role, _AFTER[role])
 
 
 def _responses_call(payload: JsonObject, kind: str) -> OpenCall:
     call_id = _text(payload, "call_id")
-    result = {"type": _ANSWERED_BY[kind], "call_id": call_id, "output": _INTERRUPTED}
+    result = {"call_id": call_id, **_STAND_INS[kind]}
     return OpenCall(call_token(call_id), write_json(result), OPENAI_RESPONSES)
 
 
@@ -147,7 +186,7 @@ def payload_text(value: JsonValue) -> str:
         return value
     if isinstance(value, list):
         return "\n".join(filter(None, map(payload_text, value)))
-    if isinstance(value, dict) and value.get("type") not in _MEDIA:
+    if isinstance(value, dict) and not _is_media(value):
         return "\n".join(filter(None, (payload_text(part) for name, part in value.items() if name not in _SILENT)))
     return ""
 
@@ -155,13 +194,19 @@ def payload_text(value: JsonValue) -> str:
 _SILENT = frozenset({"role", "type", "id", "status", "call_id", "tool_call_id", "encrypted_content", "detail"})
 
 
+def _is_media(value: JsonObject) -> bool:
+    kind = value.get("type")
+    return isinstance(kind, str) and kind in _MEDIA
+
+
 def count_tokens(payload: JsonObject, counter: Callable[[str], int] = estimate_tokens) -> int:
     """How many tokens a payload costs a model, by ``counter`` over its words, with a flat price for each picture or file."""
-    return counter(payload_text(payload)) + _media_tokens(payload) + _MESSAGE_TOKENS
+    return counter(payload_text(payload)) + _MEDIA_TOKENS * _media_count(payload) + _MESSAGE_TOKENS
 
 
-def _media_tokens(payload: JsonObject) -> int:
-    content = payload.get("content", payload.get("output"))
-    if not isinstance(content, list):
-        return 0
-    return _IMAGE_TOKENS * sum(isinstance(part, dict) and part.get("type") in _MEDIA for part in content)
+def _media_count(value: JsonValue) -> int:
+    if isinstance(value, list):
+        return sum(map(_media_count, value))
+    if isinstance(value, dict):
+        return 1 if _is_media(value) else sum(map(_media_count, value.values()))
+    return 0

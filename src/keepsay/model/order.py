@@ -11,9 +11,10 @@ under the row's lock: the rules stand here alone, and no check is made before th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import pairwise
 
 from keepsay.errors import RoleOrderError, TooLarge, UnansweredCalls
 from keepsay.model import limits
@@ -65,7 +66,7 @@ _TABLE = {RolePolicy.STRICT: _STRICT, RolePolicy.LENIENT: _LENIENT, RolePolicy.O
 
 # A run may begin without a message of its own, to answer what stands there already.
 _ANSWERABLE = {
-    RolePolicy.STRICT: _mask(_S.USER, _S.TOOL, _S.INTERRUPTED),
+    RolePolicy.STRICT: _mask(_S.USER, _S.STEP, _S.TOOL, _S.INTERRUPTED),
     RolePolicy.LENIENT: _CLOSED & ~_mask(_S.EMPTY),
     RolePolicy.OPEN: ANY_STATE,
 }
@@ -119,34 +120,39 @@ def plan_append(messages: Sequence[tuple[Facts, PlannedMessage]], *, answering: 
     Raises ``TooLarge`` for more than 128 calls left open at once.
     """
     calls = _Calls()
-    entries = [_entry(facts, planned.format) for facts, planned in messages]
-    for (facts, _), entry in zip(messages, entries, strict=True):
-        calls.follow(facts, entry)
+    placed = _place(messages, calls)
     if len(calls.opened) > limits.OPEN_CALLS:
         raise TooLarge("The batch", size=len(calls.opened), limit=limits.OPEN_CALLS, unit="open tool calls")
-    checks = [_check_batch(policy, messages, entries, calls) for policy in RolePolicy]
+    entries = [place for place in placed if place is not None]
+    checks = [_check_batch(policy, entries) for policy in RolePolicy]
     if not messages and answering:
         checks = [_Check(_ANSWERABLE[policy], None, Role.ASSISTANT) for policy in RolePolicy]
     return AppendPlan(
-        messages=tuple(_with_states(messages, entries)),
+        messages=tuple(_with_states(messages, placed)),
         allowed=(checks[0].allowed, checks[1].allowed, checks[2].allowed),
         answers=tuple(calls.answered),
         requires_closed=calls.requires_closed,
         opens=tuple(calls.opened.values()),
         last_roles=(checks[0].last_role, checks[1].last_role, checks[2].last_role),
         attempted_roles=(checks[0].attempted_role, checks[1].attempted_role, checks[2].attempted_role),
-        system_at=next((at for at, entry in enumerate(entries) if entry is _Entry.SYSTEM), None),
+        system_at=next((at for at, place in enumerate(placed) if place and place.entry is _Entry.SYSTEM), None),
     )
 
 
-def _entry(facts: Facts, format: str) -> _Entry | None:  # noqa: A002
-    if facts.role is Role.OTHER:
-        return None
-    if facts.role is not Role.ASSISTANT:
-        return _Entry(facts.role.text)
-    if facts.opens:
-        return _Entry.CALL_ITEM if format == OPENAI_RESPONSES else _Entry.CALLS
-    return _Entry.STEP if facts.state is OrderState.STEP else _Entry.ANSWER
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An entry that the order sees, in its place in the batch."""
+
+    entry: _Entry
+    role: Role
+    state: OrderState
+    """The order's state after it, as far as the batch tells."""
+    answer_item: bool
+    """Whether it is an item of a Responses answer."""
+    one_answer: bool
+    """Whether the entry before it is an item of that answer too."""
+    broken: bool
+    """Whether the calls followed so far forbid it."""
 
 
 class _Calls:
@@ -156,32 +162,50 @@ class _Calls:
         self.opened: dict[str, OpenCall] = {}
         self.answered: dict[str, None] = {}
         self.requires_closed = False
-        self.broken_at: int | None = None
-        self._position = -1
 
-    def follow(self, facts: Facts, entry: _Entry | None) -> None:
-        self._position += 1
-        for call_id in facts.answers:
-            self._answer(call_id)
-        if entry not in (None, _Entry.TOOL, _Entry.CALL_ITEM):
-            if self.opened:
-                self._break()
+    def follow(self, facts: Facts, entry: _Entry, *, one_answer: bool) -> bool:
+        """Take the entry in; whether it may stand there."""
+        fine = all([self._answer(call_id) for call_id in facts.answers])
+        if entry not in (_Entry.TOOL, _Entry.CALL_ITEM):
+            fine = fine and (one_answer or not self.opened)
             self.requires_closed = True
-        for call in facts.opens:
-            if call.call_id in self.opened:
-                self._break()
-            self.opened[call.call_id] = call
+        fine = fine and not any(call.call_id in self.opened for call in facts.opens)
+        self.opened |= {call.call_id: call for call in facts.opens}
+        return fine
 
-    def _answer(self, call_id: str) -> None:
+    def _answer(self, call_id: str) -> bool:
         if self.opened.pop(call_id, None) is not None:
-            return
-        if call_id in self.answered or self.requires_closed:
-            self._break()
+            return True
+        fine = call_id not in self.answered and not self.requires_closed
         self.answered[call_id] = None
+        return fine
 
-    def _break(self) -> None:
-        if self.broken_at is None:
-            self.broken_at = self._position
+
+def _place(messages: Sequence[tuple[Facts, PlannedMessage]], calls: _Calls) -> list[_Placed | None]:
+    """Each message in its place; ``None`` for those that the order ignores."""
+    placed: list[_Placed | None] = []
+    before: _Placed | None = None
+    for facts, planned in messages:
+        if facts.state is None:
+            placed.append(None)
+            continue
+        entry = _entry(facts, planned.format)
+        answer_item = facts.role is Role.ASSISTANT and planned.format == OPENAI_RESPONSES
+        one_answer = answer_item and before is not None and before.answer_item
+        broken = not calls.follow(facts, entry, one_answer=one_answer)
+        calling = calls.opened and (entry is _Entry.TOOL or one_answer)
+        state = OrderState.CALLING if calling else facts.state
+        before = _Placed(entry, facts.role, state, answer_item, one_answer, broken)
+        placed.append(before)
+    return placed
+
+
+def _entry(facts: Facts, format: str) -> _Entry:  # noqa: A002
+    if facts.role is not Role.ASSISTANT:
+        return _Entry(facts.role.text)
+    if facts.opens:
+        return _Entry.CALL_ITEM if format == OPENAI_RESPONSES else _Entry.CALLS
+    return _Entry.STEP if facts.state is OrderState.STEP else _Entry.ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,60 +215,33 @@ class _Check:
     attempted_role: Role | None
 
 
-def _check_batch(
-    policy: RolePolicy,
-    messages: Sequence[tuple[Facts, PlannedMessage]],
-    entries: Sequence[_Entry | None],
-    calls: _Calls,
-) -> _Check:
+def _check_batch(policy: RolePolicy, entries: Sequence[_Placed]) -> _Check:
+    if not entries:
+        return _Check(ANY_STATE, None, None)
     table = _TABLE[policy]
-    allowed = ANY_STATE
-    before: int | None = None
-    for at, entry in enumerate(entries):
-        if entry is None:
-            continue
-        facts = messages[at][0]
-        broken = policy is not RolePolicy.OPEN and calls.broken_at == at
-        if before is None:
-            allowed = 0 if broken else table[entry]
-            first_role = facts.role
-        elif broken or not _may_follow(table, messages, entries, before, at):
-            return _Check(0, messages[before][0].role, facts.role)
-        before = at
-    return _Check(allowed, None, None if before is None else first_role)
+    if policy is not RolePolicy.OPEN:
+        for before, after in pairwise(entries):
+            if after.broken or not _may_follow(table, before, after):
+                return _Check(0, before.role, after.role)
+    return _Check(table[entries[0].entry], None, entries[0].role)
 
 
-def _may_follow(
-    table: dict[_Entry, int],
-    messages: Sequence[tuple[Facts, PlannedMessage]],
-    entries: Sequence[_Entry | None],
-    before: int,
-    at: int,
-) -> bool:
-    entry, (earlier, planned) = entries[at], messages[before]
-    assert entry is not None
-    assert earlier.state is not None
-    one_answer = planned.format == messages[at][1].format == OPENAI_RESPONSES
-    if one_answer and earlier.role is messages[at][0].role is Role.ASSISTANT and entry is not _Entry.TOOL:
-        return True
-    states = _mask(earlier.state)
-    if entries[before] is _Entry.TOOL:  # whether all are answered is the calls' own check
+def _may_follow(table: dict[_Entry, int], before: _Placed, after: _Placed) -> bool:
+    states = _mask(before.state)
+    if before.entry is _Entry.TOOL:  # whether all are answered is the calls' own check
         states |= _mask(OrderState.CALLING)
-    return bool(table[entry] & states)
+    return after.one_answer or bool(table[after.entry] & states)
 
 
 def _with_states(
-    messages: Sequence[tuple[Facts, PlannedMessage]], entries: Sequence[_Entry | None]
-) -> Iterable[PlannedMessage]:
+    messages: Sequence[tuple[Facts, PlannedMessage]], placed: Sequence[_Placed | None]
+) -> Iterator[PlannedMessage]:
     state: OrderState | None = None
-    opened: set[str] = set()
-    for at, (facts, planned) in enumerate(messages):
-        opened |= {call.call_id for call in facts.opens}
-        opened -= set(facts.answers)
-        state = facts.state if facts.state is not None else state
-        following = next((entry for entry in entries[at + 1 :] if entry is not None), None)
-        if entries[at] is _Entry.TOOL and (opened or following is _Entry.TOOL):
-            state = OrderState.CALLING
+    for at, (_, planned) in enumerate(messages):
+        if (place := placed[at]) is not None:
+            following = next((later.entry for later in placed[at + 1 :] if later is not None), None)
+            between_results = place.entry is following is _Entry.TOOL
+            state = OrderState.CALLING if between_results else place.state
         yield replace(planned, state=state)
 
 
@@ -262,22 +259,26 @@ state_after_run = state_after_rewind
 
 def order_refusal(last_role: Role | None, attempted_role: Role | None) -> RoleOrderError:
     """The error for an entry that may not stand where it was put."""
-    attempted = "message" if attempted_role is None else f"{attempted_role.text} message"
-    if attempted_role is Role.SYSTEM:
-        rule = "A system message stands only at the start, and there is at most one."
-    elif last_role is None:
-        rule = f"A conversation does not start with the {attempted}; start with a system or user message."
-    elif attempted_role is last_role:
-        rule = f"Two {attempted}s may not follow each other; user and assistant alternate."
-    elif attempted_role is Role.TOOL:
-        rule = "A tool message answers a call of the assistant's message before it."
-    else:
-        rule = f"The {attempted} may not follow the {last_role.text} message."
     return RoleOrderError(
-        rule,
+        _broken_rule(last_role, attempted_role),
         last_role=None if last_role is None else last_role.text,
         attempted_role=None if attempted_role is None else attempted_role.text,
     )
+
+
+def _broken_rule(last_role: Role | None, attempted_role: Role | None) -> str:
+    attempted = "message" if attempted_role is None else f"{attempted_role.text} message"
+    if attempted_role is Role.SYSTEM:
+        return "A system message stands only at the start, and there is at most one."
+    if last_role is None:
+        return f"A conversation does not start with the {attempted}; start with a system or user message."
+    if attempted_role is Role.TOOL:
+        return "A tool message answers a call of the assistant's message before it."
+    if attempted_role is last_role:
+        return f"Two {attempted}s may not follow each other; user and assistant alternate."
+    if attempted_role is Role.USER:
+        return f"The user message may not follow the {last_role.text} message: the assistant's turn is not over."
+    return f"The {attempted} may not follow the {last_role.text} message."
 
 
 def calls_refusal(

@@ -20,6 +20,7 @@ from keepsay.model.order import (
     AppendPlan,
     PlannedMessage,
     calls_refusal,
+    cut_refusal,
     order_refusal,
     state_after_rewind,
     state_after_run,
@@ -237,7 +238,7 @@ class ConversationRow:
         taken = {m.client_id for m in self.messages}
         for planned in plan.messages:
             if planned.client_id is not None and planned.client_id in taken:
-                raise InvalidInput("client_id is taken in this conversation.", field="client_id")
+                raise InvalidInput("A client id of these messages is taken in the conversation.")
             taken.add(planned.client_id)
 
     def _states_after(self, plan: AppendPlan, calls_open: bool) -> list[OrderState]:
@@ -306,7 +307,7 @@ class ConversationRow:
         if found is None:
             raise NotFound("message")
         if found.state is OrderState.CALLING:
-            raise calls_refusal((), None, None, unknown=False)
+            raise cut_refusal(seq)
         return state_after_rewind(found.state)
 
     def forget_summaries(self, after: int) -> None:

@@ -45,12 +45,13 @@ class _Fault:
     kind: Literal["unavailable", "configuration", "input", "corrupt"] = "unavailable"
     retry_after: float = 1.0
     spares_connection: bool = True
+    field: str | None = None
 
 
 _BUSY = _Fault("Another transaction was in the way.", retry_after=0.05)
 _BAD_INPUT = _Fault("The database refused a value that is malformed or over a limit.", kind="input")
 _BAD_ROWS = _Fault("The database refused a row that breaks an invariant: please report it.", kind="corrupt")
-_TAKEN = _Fault("A client id of these messages is taken in the conversation.", kind="input")
+_TAKEN = _Fault("client_id is taken in this conversation.", kind="input", field="client_id")
 _DAMAGED = _Fault("The database reports that its files are damaged.", kind="corrupt", spares_connection=False)
 _NOT_MIGRATED = _Fault("The database's schema does not fit this release: run `keepsay migrate`.", kind="configuration")
 _LOGIN = _Fault("The database refused the login.", retry_after=30.0, spares_connection=False)
@@ -166,7 +167,7 @@ def _error(fault: _Fault, sqlstate: str) -> KeepsayError:
         case "configuration":
             return ConfigurationError(message)
         case "input":
-            return InvalidInput(message)
+            return InvalidInput(fault.message if fault.field else message, field=fault.field)
         case "corrupt":
             return CorruptData(message)
         case "unavailable":

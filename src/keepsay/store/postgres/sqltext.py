@@ -48,7 +48,17 @@ def _folder() -> Traversable:
 @lru_cache
 def load_calls(schema: str) -> dict[str, str]:
     """The statements of ``calls.sql`` by name."""
-    text = (_folder() / "calls.sql").read_text()
+    return _load_named("calls.sql", schema)
+
+
+@lru_cache
+def load_doctor(schema: str) -> dict[str, str]:
+    """The statements of ``doctor.sql`` by name."""
+    return _load_named("doctor.sql", schema)
+
+
+def _load_named(file: str, schema: str) -> dict[str, str]:
+    text = (_folder() / file).read_text()
     return {name: _fill(statement, checked_schema(schema)) for name, statement in _CALL.findall(text)}
 
 
@@ -75,3 +85,8 @@ def load_secure(schema: str) -> str:
 def load_ledger(schema: str) -> str:
     """What precedes every migration: the schema and the table that remembers the migrations."""
     return _fill((_folder() / "ledger.sql").read_text(), checked_schema(schema))
+
+
+def load_grants(schema: str, role: str = "app") -> str:
+    """What lets another login role use keepsay. ``role`` is an identifier, quoted if it needs to be."""
+    return _fill((_folder() / "grant.sql").read_text(), checked_schema(schema)).replace("__app__", role)

@@ -16,7 +16,8 @@ CREATE TABLE __schema__.users (
     PRIMARY KEY (user_key)
 );
 
--- Columns that an append changes stand together: the write-ahead log then holds only them.
+-- Columns that an append changes stand together: the write-ahead log then holds only them. A run that is under way lives
+-- here, where there is room for one; it becomes a row of `runs` when it ends.
 CREATE TABLE __schema__.conversations (
     conversation_id uuid NOT NULL,
     user_key uuid NOT NULL,
@@ -36,6 +37,11 @@ CREATE TABLE __schema__.conversations (
     lease_until timestamptz,
     run_owner bigint,
     active_run uuid,
+    run_fingerprint bigint,
+    run_created_at timestamptz,
+    run_first_seq integer,
+    run_attempt smallint,
+    run_key text COLLATE "C",
     open_calls jsonb NOT NULL DEFAULT '{}',
     hidden int4multirange NOT NULL DEFAULT '{}',
     deleted_at timestamptz,
@@ -88,24 +94,26 @@ CREATE UNIQUE INDEX messages_key ON __schema__.messages (conversation_id, key, u
 CREATE UNIQUE INDEX messages_client_id ON __schema__.messages (conversation_id, client_id, user_key)
     WHERE client_id IS NOT NULL;
 
--- The run's id is a hash of conversation and key, so finding it is finding the key.
+-- Runs that have ended. The run's id is a hash of conversation and key, so finding it is finding the key. `finish_seq` is
+-- where its last messages begin, if the run itself ended it.
 CREATE TABLE __schema__.runs (
     conversation_id uuid NOT NULL,
     user_key uuid NOT NULL,
     run_id uuid NOT NULL,
     fingerprint bigint NOT NULL,
     created_at timestamptz NOT NULL,
-    ended_at timestamptz,
+    ended_at timestamptz NOT NULL,
     fence integer NOT NULL,
     first_seq integer NOT NULL,
     last_seq integer NOT NULL,
-    attempt smallint NOT NULL DEFAULT 1,
-    status smallint NOT NULL DEFAULT 0,
+    finish_seq integer,
+    attempt smallint NOT NULL,
+    status smallint NOT NULL,
     key text COLLATE "C",
     error text,
     PRIMARY KEY (conversation_id, run_id, user_key),
     FOREIGN KEY (conversation_id, user_key) REFERENCES __schema__.conversations (conversation_id, user_key),
-    CHECK (status BETWEEN 0 AND 4)
+    CHECK (status BETWEEN 1 AND 4)
 );
 
 CREATE TABLE __schema__.summaries (

@@ -1,14 +1,14 @@
--- A run as clients see it: expired once its lease has run out, even if nobody took over.
-CREATE FUNCTION __schema__.shown_run(r __schema__.runs, c __schema__.conversations) RETURNS json
+-- A run as clients see it.
+CREATE FUNCTION __schema__.shown_run(r __schema__.runs) RETURNS json
 LANGUAGE sql AS $$
     SELECT json_build_object(
         'run_id', r.run_id,
         'conversation_id', r.conversation_id,
-        'status', CASE WHEN r.status = 0 AND c.lease_until <= clock_timestamp() THEN 4 ELSE r.status END,
+        'status', r.status,
         'attempt', r.attempt,
         'fence', r.fence,
         'first_seq', r.first_seq,
-        'last_seq', CASE WHEN r.status = 0 THEN c.head ELSE r.last_seq END,
+        'last_seq', r.last_seq,
         'created_at', r.created_at,
         'ended_at', r.ended_at,
         'key', r.key,

@@ -29,20 +29,6 @@ BEGIN
     IF v_count = 0 THEN
         RETURN c;
     END IF;
-    IF EXISTS (SELECT FROM unnest(p.client_ids) i WHERE i IS NOT NULL) AND (
-        EXISTS (SELECT FROM unnest(p.client_ids) i WHERE i IS NOT NULL GROUP BY i HAVING count(*) > 1)
-        OR EXISTS (
-            SELECT
-            FROM __schema__.messages m
-            WHERE m.conversation_id = c.conversation_id
-              AND m.user_key = c.user_key
-              AND m.client_id = ANY (p.client_ids)
-        )
-    ) THEN
-        PERFORM __schema__.refuse(
-            'KS009', '{"field": "client_id", "message": "client_id is taken in this conversation."}'
-        );
-    END IF;
     SELECT coalesce(max(n), 0) INTO v_tail
     FROM unnest(p.states) WITH ORDINALITY AS s (state, n)
     WHERE state IS DISTINCT FROM 6;

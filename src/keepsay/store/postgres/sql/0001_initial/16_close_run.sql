@@ -1,6 +1,7 @@
 -- End the run that holds the locked conversation: answer its open calls with their stand-ins, free the conversation.
-CREATE FUNCTION __schema__.close_run(c __schema__.conversations, p_status smallint, p_error text)
-RETURNS __schema__.conversations
+CREATE FUNCTION __schema__.close_run(
+    c __schema__.conversations, p_status smallint, p_error text DEFAULT NULL, p_finish_seq integer DEFAULT NULL
+) RETURNS __schema__.conversations
 LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := greatest(clock_timestamp(), c.updated_at + interval '1 microsecond');
@@ -22,14 +23,25 @@ BEGIN
         c.updated_at := v_now + (v_count - 1) * interval '1 microsecond';
     END IF;
     c.state := __schema__.state_after_run(c.state);
-    UPDATE __schema__.runs
-    SET status = p_status, error = p_error, ended_at = v_now, last_seq = c.head
-    WHERE conversation_id = c.conversation_id
-      AND run_id = c.active_run
-      AND user_key = c.user_key;
+    INSERT INTO __schema__.runs (
+        conversation_id, user_key, run_id, fingerprint, created_at, ended_at, fence, first_seq, last_seq, finish_seq, attempt,
+        status, key, error
+    )
+    VALUES (
+        c.conversation_id, c.user_key, c.active_run, c.run_fingerprint, c.run_created_at, v_now, c.fence, c.run_first_seq,
+        c.head, p_finish_seq, c.run_attempt, p_status, c.run_key, p_error
+    )
+    ON CONFLICT (conversation_id, run_id, user_key) DO UPDATE -- a later attempt of a run that failed or expired
+    SET ended_at = excluded.ended_at, fence = excluded.fence, last_seq = excluded.last_seq,
+        finish_seq = excluded.finish_seq, attempt = excluded.attempt, status = excluded.status, error = excluded.error;
     c.active_run := NULL;
     c.run_owner := NULL;
     c.lease_until := NULL;
+    c.run_fingerprint := NULL;
+    c.run_created_at := NULL;
+    c.run_first_seq := NULL;
+    c.run_attempt := NULL;
+    c.run_key := NULL;
     RETURN c;
 END
 $$;

@@ -12,7 +12,7 @@ BEGIN
         c.lease_until := clock_timestamp() + make_interval(secs => p_lease);
     ELSIF c.active_run IS NOT NULL THEN
         IF c.lease_until <= clock_timestamp() THEN
-            c := __schema__.close_run(c, 4::smallint, NULL);
+            c := __schema__.close_run(c, 4::smallint);
         ELSIF c.role_policy = 0 THEN
             PERFORM __schema__.refuse_busy(c);
         END IF;

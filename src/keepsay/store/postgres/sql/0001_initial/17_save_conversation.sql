@@ -17,6 +17,11 @@ BEGIN
         lease_until = c.lease_until,
         run_owner = c.run_owner,
         active_run = c.active_run,
+        run_fingerprint = c.run_fingerprint,
+        run_created_at = c.run_created_at,
+        run_first_seq = c.run_first_seq,
+        run_attempt = c.run_attempt,
+        run_key = c.run_key,
         open_calls = c.open_calls,
         hidden = c.hidden
     WHERE conversation_id = c.conversation_id

@@ -5,7 +5,7 @@ BEGIN
     RETURN NEXT row(
         json_build_object(
             'facts', json_build_object(
-                'run', __schema__.shown_run(r, c), 'replayed', true, 'held', false, 'took_over', false
+                'run', __schema__.shown_run(r), 'replayed', true, 'held', false, 'took_over', false
             ),
             'role_policy', c.role_policy, 'head', r.last_seq, 'system_seq', 0, 'from_start', false, 'summary', NULL
         ),

@@ -12,7 +12,7 @@ BEGIN
     IF c.lease_until > clock_timestamp() THEN
         PERFORM __schema__.refuse_busy(c);
     ELSIF c.active_run IS NOT NULL THEN
-        c := __schema__.close_run(c, 4::smallint, NULL);
+        c := __schema__.close_run(c, 4::smallint);
     END IF;
     c.state := __schema__.state_at(c, p_at_seq);
     c.message_count := c.message_count - (

@@ -21,22 +21,18 @@ DECLARE
 BEGIN
     PERFORM set_config('keepsay.user_key', p_user_key::text, true);
     c := __schema__.lock_conversation(p_user_key, p_conversation_id);
-    SELECT * INTO r
-    FROM __schema__.runs
-    WHERE conversation_id = p_conversation_id
-      AND run_id = p_run_id
-      AND user_key = p_user_key;
+    r := __schema__.find_run(c, p_run_id);
     IF r.fingerprint <> p_fingerprint THEN
         PERFORM __schema__.refuse('KS002');
     END IF;
     IF r.status IN (1, 3) THEN
         RETURN QUERY SELECT * FROM __schema__.replayed_run(c, r);
         RETURN;
-    ELSIF r.status = 0 AND (c.run_owner = p_owner OR c.lease_until > clock_timestamp()) THEN
+    ELSIF r.status = 0 OR (c.active_run = p_run_id AND c.run_owner = p_owner) THEN
         RETURN QUERY SELECT * FROM __schema__.window_rows(
             c,
             json_build_object(
-                'run', __schema__.shown_run(r, c), 'replayed', true, 'held', c.run_owner = p_owner, 'took_over', false
+                'run', __schema__.shown_run(r), 'replayed', true, 'held', c.run_owner = p_owner, 'took_over', false
             ),
             p_max_messages, p_max_tokens
         );
@@ -47,9 +43,9 @@ BEGIN
     v_took_over := c.active_run IS NOT NULL;
     IF v_took_over THEN
         IF c.lease_until <= clock_timestamp() THEN
-            c := __schema__.close_run(c, 4::smallint, NULL);
+            c := __schema__.close_run(c, 4::smallint);
         ELSIF p_interrupt THEN
-            c := __schema__.close_run(c, 3::smallint, NULL);
+            c := __schema__.close_run(c, 3::smallint);
         ELSE
             PERFORM __schema__.refuse_busy(c);
         END IF;
@@ -57,27 +53,32 @@ BEGIN
     c.fence := c.fence + 1;
     c.active_run := p_run_id;
     c.run_owner := p_owner;
+    c.run_fingerprint := p_fingerprint;
+    c.run_key := p_key;
     c.lease_until := clock_timestamp() + make_interval(secs => p_lease);
     IF r.run_id IS NULL THEN
         IF p_expected_seq <> v_before THEN
             PERFORM __schema__.refuse('KS005', jsonb_build_object('expected', p_expected_seq, 'head', v_before));
         END IF;
-        INSERT INTO __schema__.runs (
-            conversation_id, user_key, run_id, fingerprint, created_at, fence, first_seq, last_seq, key
-        )
-        VALUES (
-            c.conversation_id, c.user_key, p_run_id, p_fingerprint,
-            greatest(clock_timestamp(), c.updated_at + interval '1 microsecond'), c.fence, c.head + 1, c.head, p_key
-        )
-        RETURNING * INTO r;
+        c.run_created_at := greatest(clock_timestamp(), c.updated_at + interval '1 microsecond');
+        c.run_first_seq := c.head + 1;
+        c.run_attempt := 1;
         c := __schema__.put_messages(c, p, p_run_id, NULL, NULL);
     ELSE
-        r := __schema__.attempt_again(c, p_run_id);
+        -- A failed or expired run again, on the messages that it appended then, unless the conversation went on.
+        IF r.last_seq <> v_before OR r.last_seq <@ c.hidden THEN
+            PERFORM __schema__.refuse('KS004', jsonb_build_object('run_id', p_run_id));
+        END IF;
+        c.run_created_at := r.created_at;
+        c.run_first_seq := r.first_seq;
+        c.run_attempt := r.attempt + 1;
     END IF;
     c := __schema__.save_conversation(c);
     RETURN QUERY SELECT * FROM __schema__.window_rows(
         c,
-        json_build_object('run', __schema__.shown_run(r, c), 'replayed', false, 'held', true, 'took_over', v_took_over),
+        json_build_object(
+            'run', __schema__.shown_run(__schema__.active_run(c)), 'replayed', false, 'held', true, 'took_over', v_took_over
+        ),
         p_max_messages, p_max_tokens
     );
 END

@@ -9,10 +9,10 @@ BEGIN
     c := __schema__.lock_conversation(p_user_key, p_conversation_id);
     IF c.active_run = p_run_id THEN
         c := __schema__.save_conversation(__schema__.close_run(
-            c, CASE WHEN c.lease_until > clock_timestamp() THEN 3 ELSE 4 END::smallint, NULL
+            c, CASE WHEN c.lease_until > clock_timestamp() THEN 3 ELSE 4 END::smallint
         ));
     END IF;
-    run := __schema__.shown_run(__schema__.find_run(c, p_run_id), c);
+    run := __schema__.shown_run(__schema__.get_run(c, p_run_id));
     RETURN NEXT;
 END
 $$;

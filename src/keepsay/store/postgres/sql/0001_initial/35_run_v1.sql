@@ -14,7 +14,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM __schema__.refuse('KS001', '{"kind": "conversation"}');
     END IF;
-    run := __schema__.shown_run(__schema__.find_run(c, p_run_id), c);
+    run := __schema__.shown_run(__schema__.get_run(c, p_run_id));
     RETURN NEXT;
 END
 $$;
