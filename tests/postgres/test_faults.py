@@ -28,6 +28,7 @@ from keepsay.errors import (
     Unavailable,
     VersionMismatch,
 )
+from keepsay.model.ids import run_id_of
 from keepsay.store.postgres.connection import open_pool
 from keepsay.store.postgres.dsn import Dsn
 from keepsay.store.postgres.faults import fault_from, poisons_connection
@@ -35,6 +36,7 @@ from keepsay.store.postgres.refusals import refusal_from
 
 pytest_plugins = ["conftest_server"]
 
+RUN_7 = str(run_id_of(7))
 NOT_REACHED = ["57P03", "53300", "08001", "08004", "28000", "28P01", "3D000"]
 SERVER_SAID_NO = ["23503", "25006", "53100", "53200", "40001", "40P01", "55P03", "57014", "42501"]
 BAD_DATA = ["23505", "22P05", "22021", "22P02", "22003", "22000", "54000", "54001"]
@@ -174,9 +176,9 @@ def test_every_sqlstate_has_a_meaning(sqlstate: str) -> None:
 REFUSALS: list[tuple[str, dict[str, object], type[KeepsayError], dict[str, object]]] = [
     ("KS001", {"kind": "run"}, NotFound, {"kind": "run"}),
     ("KS002", {}, KeyReused, {}),
-    ("KS003", {"run_id": "r", "retry_after": 12.5}, ConversationBusy, {"run_id": "r", "retry_after": 12.5}),
-    ("KS003", {"run_id": "r", "retry_after": 3}, ConversationBusy, {"run_id": "r", "retry_after": 3.0}),
-    ("KS004", {"run_id": "r"}, RunSuperseded, {"run_id": "r"}),
+    ("KS003", {"run_id": 7, "retry_after": 12.5}, ConversationBusy, {"run_id": RUN_7, "retry_after": 12.5}),
+    ("KS003", {"run_id": 7, "retry_after": 3}, ConversationBusy, {"run_id": RUN_7, "retry_after": 3.0}),
+    ("KS004", {"run_id": 7}, RunSuperseded, {"run_id": RUN_7}),
     ("KS005", {"head": 5, "expected": 3}, SeqMismatch, {"head": 5, "expected": 3}),
     ("KS006", {"version": 5, "expected": 3}, VersionMismatch, {"version": 5, "expected": 3}),
     (
@@ -190,7 +192,12 @@ REFUSALS: list[tuple[str, dict[str, object], type[KeepsayError], dict[str, objec
         },
     ),
     ("KS007", {"last_role": None, "attempted_role": 3}, RoleOrderError, {"last_role": None}),
-    ("KS008", {"open_calls": ["a", "b"], "unknown": False}, UnansweredCalls, {"open_calls": ("a", "b"), "last_role": None}),
+    (
+        "KS008",
+        {"open_calls": ["a", "b"], "unknown": False},
+        UnansweredCalls,
+        {"open_calls": ("a", "b"), "last_role": None},
+    ),
     ("KS009", {"field": "limit", "message": "limit is at most 200"}, InvalidInput, {"field": "limit"}),
     ("KS009", {}, InvalidInput, {"field": None}),
 ]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from keepsay.model.json_text import JsonObject, JsonValue
-from keepsay.model.messages import CHAT, OPENAI_RESPONSES, Message
+from keepsay.model.messages import CHAT, OPENAI_RESPONSES, Message, Role
 
 if TYPE_CHECKING:
     from keepsay.model.conversation import Summary
@@ -18,56 +18,90 @@ if TYPE_CHECKING:
 _SUMMARY_HEADING = "Summary of the conversation so far:"
 
 
+def summary_text(summary: Summary) -> str:
+    """The summary as the model reads it."""
+    return f"{_SUMMARY_HEADING}\n{summary.text}"
+
+
 def with_summary(system_prompt: JsonValue, summary: Summary | None) -> JsonValue:
     """The system message's content with the summary in it: one system message, as every provider takes it."""
     if summary is None:
         return system_prompt
-    text = f"{_SUMMARY_HEADING}\n{summary.text}"
+    text = summary_text(summary)
     if isinstance(system_prompt, list):
         return [*system_prompt, {"type": "text", "text": text}]
     return f"{system_prompt}\n\n{text}" if system_prompt else text
 
 
 def to_chat(messages: Iterable[Message]) -> list[JsonObject]:
-    """The messages for Chat Completions; adjacent assistant items of one answer become one message."""
-    shaped: list[JsonObject] = []
-    joins = False
+    """The messages for Chat Completions; the items of one step of the assistant become one message."""
+    shaped = _Chat()
     for message in messages:
-        if message.format != OPENAI_RESPONSES:
-            shaped.append(message.payload)
-            joins = False
-            continue
-        item = _item_to_chat(message.payload)
-        if item is None:
-            continue
-        if joins and item["role"] == "assistant":
-            shaped[-1] = _join(shaped[-1], item)
+        shaped.add(message)
+    return shaped.messages
+
+
+class _Chat:
+    """Chat messages in the making.
+
+    Results must stand right after the message with their calls. So while one of its calls waits for a result, what the
+    assistant adds goes into that message.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[JsonObject] = []
+        self._step: int | None = None
+        """Where the message stands that the assistant's next item goes into."""
+        self._waiting: set[JsonValue] = set()
+
+    def add(self, message: Message) -> None:
+        is_item = message.format == OPENAI_RESPONSES
+        shaped = _item_to_chat(message.payload) if is_item else message.payload
+        if shaped is None:
+            return
+        if is_item and shaped["role"] == "assistant":
+            self._add_to_step(shaped)
+            return
+        self.messages.append(shaped)
+        if message.role is Role.TOOL:
+            self._waiting.discard(shaped.get("tool_call_id"))
+        elif message.role is not Role.OTHER:
+            self._waiting.clear()
+        if not self._waiting:
+            self._step = None
+
+    def _add_to_step(self, shaped: JsonObject) -> None:
+        if self._step is None:
+            self._step = len(self.messages)
+            self.messages.append(shaped)
         else:
-            shaped.append(item)
-        joins = item["role"] == "assistant"
-    return shaped
+            self.messages[self._step] = _join(self.messages[self._step], shaped)
+        self._waiting |= {call["id"] for call in _objects(shaped.get("tool_calls"))}
 
 
 def _item_to_chat(item: JsonObject) -> JsonObject | None:
-    kind = item.get("type", "message")
-    if kind == "message":
-        return {"role": item["role"], "content": _content_to_chat(item["content"])}
-    if kind == "function_call":
-        function: JsonObject = {"name": item.get("name"), "arguments": item.get("arguments", "{}")}
-        return {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [{"id": item["call_id"], "type": "function", "function": function}],
-        }
-    if kind == "function_call_output":
-        return {"role": "tool", "tool_call_id": item["call_id"], "content": _content_to_chat(item.get("output"))}
+    match item.get("type"), item:
+        case ((None | "message"), {"role": "system" | "developer" | "user" | "assistant", "content": content}):
+            return {"role": item["role"], "content": _content_to_chat(content)}
+        case "function_call", {"call_id": call_id}:
+            function: JsonObject = {"name": item.get("name"), "arguments": item.get("arguments", "{}")}
+            return _calling({"id": call_id, "type": "function", "function": function})
+        case "custom_tool_call", {"call_id": call_id}:
+            custom: JsonObject = {"name": item.get("name"), "input": item.get("input", "")}
+            return _calling({"id": call_id, "type": "custom", "custom": custom})
+        case (("function_call_output" | "custom_tool_call_output"), {"call_id": call_id}):
+            return {"role": "tool", "tool_call_id": call_id, "content": _content_to_chat(item.get("output"))}
     return None
 
 
+def _calling(call: JsonObject) -> JsonObject:
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
 def _join(earlier: JsonObject, later: JsonObject) -> JsonObject:
-    """One assistant message of two adjacent items."""
+    """One assistant message of two items."""
     joined: JsonObject = {"role": "assistant", "content": _add(earlier.get("content"), later.get("content"))}
-    calls = [*_list(earlier.get("tool_calls")), *_list(later.get("tool_calls"))]
+    calls: list[JsonValue] = [*_objects(earlier.get("tool_calls")), *_objects(later.get("tool_calls"))]
     return joined | {"tool_calls": calls} if calls else joined
 
 
@@ -83,62 +117,82 @@ def _parts(content: JsonValue) -> list[JsonValue]:
     return content if isinstance(content, list) else [{"type": "text", "text": content}]
 
 
-def _list(value: JsonValue) -> list[JsonValue]:
-    return value if isinstance(value, list) else []
+def _objects(value: JsonValue) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _content_to_chat(content: JsonValue) -> JsonValue:
-    if not isinstance(content, list):
-        return content
-    return [_part_to_chat(part) for part in content]
+    return [_part_to_chat(part) for part in content] if isinstance(content, list) else content
 
 
 def _part_to_chat(part: JsonValue) -> JsonValue:
     if not isinstance(part, dict):
         return part
-    if part.get("type") in ("input_text", "output_text", "text"):
+    kind = part.get("type")
+    if kind in ("input_text", "output_text"):
         return {"type": "text", "text": part.get("text")}
-    if part.get("type") == "refusal":
-        return {"type": "refusal", "refusal": part.get("refusal")}
-    if part.get("type") == "input_image" and "image_url" in part:
-        image: JsonObject = {"url": part["image_url"]}
-        return {"type": "image_url", "image_url": image | ({"detail": part["detail"]} if part.get("detail") else {})}
+    if kind == "input_image" and "image_url" in part:
+        return {"type": "image_url", "image_url": {"url": part["image_url"]} | _only(part, "detail")}
+    if kind == "input_file" and "file_url" not in part:
+        return {"type": "file", "file": _only(part, "file_id", "file_data", "filename")}
     return part
+
+
+def _only(whole: JsonObject, *names: str) -> JsonObject:
+    return {name: whole[name] for name in names if whole.get(name) is not None}
 
 
 def to_responses(messages: Iterable[Message]) -> list[JsonObject]:
     """The messages as input items of the Responses API."""
-    return [
-        item
-        for message in messages
-        for item in (_chat_to_items(message.payload) if message.format == CHAT else (message.payload,))
-    ]
+    custom: set[JsonValue] = set()
+    items: list[JsonObject] = []
+    for message in messages:
+        added = list(_chat_to_items(message.payload, custom)) if message.format == CHAT else [message.payload]
+        custom |= {item.get("call_id") for item in added if item.get("type") == "custom_tool_call"}
+        items += added
+    return items
 
 
-def _chat_to_items(payload: JsonObject) -> Iterator[JsonObject]:
+def _chat_to_items(payload: JsonObject, custom: set[JsonValue]) -> Iterator[JsonObject]:
+    """The items of a chat message. ``custom`` are the calls so far whose results have a type of their own."""
     if payload["role"] == "tool":
-        output = _content_to_items(payload.get("content"), "input_text")
-        yield {"type": "function_call_output", "call_id": payload["tool_call_id"], "output": output}
+        call_id = payload["tool_call_id"]
+        kind = "custom_tool_call_output" if call_id in custom else "function_call_output"
+        yield {"type": kind, "call_id": call_id, "output": _content_to_items(payload.get("content"), "input_text")}
         return
-    text = "output_text" if payload["role"] == "assistant" else "input_text"
-    if payload.get("content"):
-        yield {"role": payload["role"], "content": _content_to_items(payload["content"], text)}
-    for call in _list(payload.get("tool_calls")):
-        if isinstance(call, dict) and isinstance(function := call.get("function"), dict):
-            yield {"type": "function_call", "call_id": call["id"], **function}
+    calls, said = _objects(payload.get("tool_calls")), _said(payload)
+    if said or not calls:
+        text = "output_text" if payload["role"] == "assistant" else "input_text"
+        yield {"role": payload["role"], "content": _content_to_items(said, text)}
+    yield from map(_call_to_item, calls)
+
+
+def _said(payload: JsonObject) -> JsonValue:
+    if payload.get("content") or not payload.get("refusal"):
+        return payload.get("content") or ""
+    return [{"type": "refusal", "refusal": payload["refusal"]}]
+
+
+def _call_to_item(call: JsonObject) -> JsonObject:
+    custom, function = call.get("custom"), call.get("function")
+    if isinstance(custom, dict):
+        return {"type": "custom_tool_call", "call_id": call["id"]} | _only(custom, "name", "input")
+    named = _only(function, "name", "arguments") if isinstance(function, dict) else {}
+    return {"type": "function_call", "call_id": call["id"]} | named
 
 
 def _content_to_items(content: JsonValue, text: str) -> JsonValue:
-    if not isinstance(content, list):
-        return content
-    return [_part_to_item(part, text) for part in content]
+    return [_part_to_item(part, text) for part in content] if isinstance(content, list) else content
 
 
 def _part_to_item(part: JsonValue, text: str) -> JsonValue:
     if not isinstance(part, dict):
         return part
-    if part.get("type") == "text":
+    kind, image, file = part.get("type"), part.get("image_url"), part.get("file")
+    if kind == "text":
         return {"type": text, "text": part.get("text")}
-    if part.get("type") == "image_url" and isinstance(image := part.get("image_url"), dict):
+    if kind == "image_url" and isinstance(image, dict):
         return {"type": "input_image", "image_url": image.get("url"), "detail": image.get("detail", "auto")}
+    if kind == "file" and isinstance(file, dict):
+        return {"type": "input_file"} | _only(file, "file_id", "file_data", "filename")
     return part

@@ -9,9 +9,8 @@ _VERSION = b"1"  # a release that fingerprints otherwise takes another: retries 
 
 def fingerprint(operation: str, *parts: str | None) -> int:
     """64 bits, signed as Postgres has them, of the operation and its parts; ``None`` and ``""`` differ."""
-    digest = hashlib.sha256(_VERSION + operation.encode())
-    for part in parts:
-        encoded = b"\0" if part is None else part.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % (-1 if part is None else len(encoded)))
-        digest.update(encoded)
+    digest = hashlib.sha256(_VERSION)
+    for part in (operation, *parts):
+        encoded = None if part is None else part.encode("utf-8", "surrogatepass")
+        digest.update(b"-" if encoded is None else b"%d:%b" % (len(encoded), encoded))
     return int.from_bytes(digest.digest()[:8], "big", signed=True)

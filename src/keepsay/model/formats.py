@@ -15,8 +15,7 @@ from keepsay.model.tokens import estimate_tokens
 
 _INTERRUPTED = write_json({"status": "interrupted"})
 _BLANK_PNG = (
-    "data:image/png;base64,"
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAQAAAAA3bvkkAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAQAAAAA3bvkkAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
 )
 _MEDIA_TOKENS = 800  # a picture costs by its size in tiles, never by the length of its base64 text
 _MESSAGE_TOKENS = 4  # what the chat markup around a message costs
@@ -181,7 +180,7 @@ _FORMATS: dict[str, Callable[[JsonObject], Facts]] = {CHAT: _chat, OPENAI_RESPON
 
 
 def payload_text(value: JsonValue) -> str:
-    """The words of a payload that a person would read, and a model is charged for; media and names of fields left out."""
+    """The words of a payload that a person would read, and a model is charged for; without media and field names."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -200,7 +199,7 @@ def _is_media(value: JsonObject) -> bool:
 
 
 def count_tokens(payload: JsonObject, counter: Callable[[str], int] = estimate_tokens) -> int:
-    """How many tokens a payload costs a model, by ``counter`` over its words, with a flat price for each picture or file."""
+    """How many tokens a payload costs a model: its words by ``counter``, and a flat price for each picture or file."""
     return counter(payload_text(payload)) + _MEDIA_TOKENS * _media_count(payload) + _MESSAGE_TOKENS
 
 

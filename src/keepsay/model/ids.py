@@ -3,7 +3,8 @@
 user id       one opaque text, chosen by the application
 user key      the first 128 bits of the user id's SHA-256: the isolation key in every table but ``users``
 conversation  a UUIDv7, made by the library, so that creating can be retried
-run           a hash of conversation and key, so that the key needs no column and no index of its own
+run           62 bits of a hash of conversation and key, so that the key needs no index of its own; shown as a UUID
+              whose first half says "run"
 message       the conversation's UUID with version 8 and its last 32 bits combined with the seq: no column either
 """
 
@@ -30,6 +31,8 @@ _VERSION_8 = 8 << 76
 _VARIANT_MASK = 0xC << 60
 _VARIANT = 8 << 60
 _SEQ_MAX = 2**31 - 1
+_RUN_HALF = int.from_bytes(b"run\0\0\0\x80\0") << 64
+_RUN_BITS = (1 << 62) - 1
 
 
 def checked_user_id(text: object) -> UserId:
@@ -90,7 +93,20 @@ def _hashed(purpose: bytes, scope: UUID, key: str) -> UUID:
 
 def run_id_for(conversation_id: ConversationId, key: Key) -> RunId:
     """The run that this key stands for in this conversation."""
-    return RunId(_hashed(b"run", conversation_id, key))
+    return run_id_of(_hashed(b"run", conversation_id, key).int & _RUN_BITS)
+
+
+def run_id_of(number: int) -> RunId:
+    """The id of the run that is stored as this number of 62 bits."""
+    return RunId(UUID(int=_RUN_HALF | _VARIANT | number))
+
+
+def run_number(run_id: UUID) -> int:
+    """The number that stands for a run id in the database; ``NotFound`` for what is no run's id."""
+    number = run_id.int & _RUN_BITS
+    if run_id.int != _RUN_HALF | _VARIANT | number:
+        raise NotFound("run")
+    return number
 
 
 def append_id_for(conversation_id: ConversationId, key: Key) -> UUID:

@@ -2,20 +2,21 @@
 
 The standard library's codec is the only one found that does this (orjson and msgspec refuse lone surrogates, orjson
 turns 2^64 into a float). Texts are ASCII with everything else escaped, which any Postgres encoding stores unchanged.
-Of equal keys in one object the last wins, as in RFC 8259's common practice.
+Of equal keys in one object the last wins, as in RFC 8259's common practice. Two lone halves of a surrogate pair that meet
+in a Python text come back as the character that they make: JSON has one spelling for both.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NoReturn, TypeAlias, Union
 
 from keepsay.errors import InvalidInput, TooLarge
 from keepsay.model import limits
 
-JsonValue: TypeAlias = Union[None, bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]"]
+JsonValue: TypeAlias = Union[bool, int, float, str, "list[JsonValue]", "dict[str, JsonValue]", None]
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 
@@ -121,9 +122,22 @@ def checked_metadata(metadata: Mapping[str, JsonValue] | None, *, field: str = "
         raise InvalidInput(f"{field} is an object.", field=field)
     value: JsonObject = dict(metadata)
     check_json(value, field=field, depth=limits.METADATA_DEPTH)
-    text = write_json(value)
-    if len(text) > limits.METADATA_BYTES:
-        raise TooLarge(field, size=len(text), limit=limits.METADATA_BYTES, unit="bytes", field=field)
-    if "\\u0000" in text or "\\ud" in text:  # cheap look first: most metadata has neither
-        storable_text(json.dumps(value, ensure_ascii=False).replace("\\u0000", "\0"), field=field, limit=len(text))
+    size = len(write_json(value))
+    if size > limits.METADATA_BYTES:
+        raise TooLarge(field, size=size, limit=limits.METADATA_BYTES, unit="bytes", field=field)
+    for text in _texts(value):
+        storable_text(text, field=field, limit=limits.METADATA_BYTES)
     return value
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    """Every text in a value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        yield from value
+        for item in value.values():
+            yield from _texts(item)

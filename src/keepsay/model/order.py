@@ -94,7 +94,7 @@ class AppendPlan:
 
     messages: tuple[PlannedMessage, ...]
     allowed: tuple[int, int, int]
-    """For each policy the bit mask of the states in which this may be appended; 0 if the batch itself is out of order."""
+    """For each policy the bit mask of the states in which this may be appended; 0 if the batch is out of order."""
     answers: tuple[str, ...]
     """Calls open before the append that it answers."""
     requires_closed: bool
@@ -165,7 +165,9 @@ class _Calls:
 
     def follow(self, facts: Facts, entry: _Entry, *, one_answer: bool) -> bool:
         """Take the entry in; whether it may stand there."""
-        fine = all([self._answer(call_id) for call_id in facts.answers])
+        fine = True
+        for call_id in facts.answers:
+            fine = self._answer(call_id) and fine
         if entry not in (_Entry.TOOL, _Entry.CALL_ITEM):
             fine = fine and (one_answer or not self.opened)
             self.requires_closed = True
@@ -254,7 +256,7 @@ def state_after_rewind(state: OrderState) -> OrderState:
 
 
 state_after_run = state_after_rewind
-"""Where the order stands once a run has ended and its open calls are closed: without an answer the turn is open again."""
+"""Where the order stands once a run has ended and its open calls are closed: without an answer both may speak."""
 
 
 def order_refusal(last_role: Role | None, attempted_role: Role | None) -> RoleOrderError:

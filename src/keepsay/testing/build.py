@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from keepsay.model.conversation import RolePolicy, RunStatus
 from keepsay.model.formats import read_facts
-from keepsay.model.ids import ConversationId, Key, RunId, UserId
+from keepsay.model.ids import ConversationId, Key, RunId, UserId, run_id_of
 from keepsay.model.json_text import JsonObject, JsonValue, write_json
 from keepsay.model.messages import OPENAI_RESPONSES, Facts, Message, MessageStatus, NewMessage, Role
 from keepsay.model.order import AppendPlan, PlannedMessage, plan_append
@@ -54,7 +54,7 @@ def conversation_id() -> ConversationId:
 
 
 def run_id() -> RunId:
-    return RunId(uuid4())
+    return run_id_of(random.getrandbits(62))
 
 
 def key() -> UUID:
@@ -194,7 +194,7 @@ def begin(
     window: Window | None = None,
 ) -> Begin:
     return Begin(
-        run_id=run_id or RunId(uuid4()),
+        run_id=run_id or run_id_of(random.getrandbits(62)),
         fingerprint=fingerprint,
         owner_token=random.getrandbits(62) if owner_token is None else owner_token,
         plan=plan_of(*lines, answering=True),

@@ -20,6 +20,7 @@ from keepsay.errors import (
     UnansweredCalls,
     VersionMismatch,
 )
+from keepsay.model.ids import run_id_of
 from keepsay.model.messages import Role
 from keepsay.model.order import calls_refusal, cut_refusal, order_refusal
 
@@ -43,6 +44,9 @@ class _Facts:
 
     def text_or_none(self, name: str) -> str | None:
         return None if self._detail.get(name) is None else self.text(name)
+
+    def run_id(self) -> str:
+        return str(run_id_of(self.whole("run_id")))
 
     def role(self, name: str) -> Role | None:
         return None if self._detail.get(name) is None else Role(self.whole(name))
@@ -90,8 +94,8 @@ def _invalid(facts: _Facts) -> InvalidInput:
 _REFUSALS: dict[str, Callable[[_Facts], KeepsayError]] = {
     "KS001": lambda facts: NotFound(facts.text("kind")),
     "KS002": lambda _: KeyReused(),
-    "KS003": lambda facts: ConversationBusy(run_id=facts.text("run_id"), retry_after=facts.seconds("retry_after")),
-    "KS004": lambda facts: RunSuperseded(run_id=facts.text("run_id")),
+    "KS003": lambda facts: ConversationBusy(run_id=facts.run_id(), retry_after=facts.seconds("retry_after")),
+    "KS004": lambda facts: RunSuperseded(run_id=facts.run_id()),
     "KS005": lambda facts: SeqMismatch(expected=facts.whole("expected"), head=facts.whole("head")),
     "KS006": lambda facts: VersionMismatch(expected=facts.whole("expected"), version=facts.whole("version")),
     "KS007": _role_order,

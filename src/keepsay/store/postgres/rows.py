@@ -9,7 +9,7 @@ from uuid import UUID
 
 from keepsay.errors import CorruptData
 from keepsay.model.conversation import Conversation, ConversationStatus, RolePolicy, RunRecord, RunStatus, Summary
-from keepsay.model.ids import ConversationId, RunId, UserId
+from keepsay.model.ids import ConversationId, RunId, UserId, run_id_of
 from keepsay.model.json_text import read_json
 from keepsay.model.messages import CHAT, Message, MessageStatus, OrderState, Role
 from keepsay.model.window import WindowRows
@@ -57,7 +57,7 @@ def to_run(value: str | Header) -> RunRecord:
     """A run of what ``shown_run`` made."""
     shown: Header = read_json(value) if isinstance(value, str) else value  # type: ignore[assignment]
     return RunRecord(
-        id=RunId(UUID(shown["run_id"])),
+        id=run_id_of(shown["run_id"]),
         conversation_id=ConversationId(UUID(shown["conversation_id"])),
         status=RunStatus(shown["status"]),
         attempt=shown["attempt"],
@@ -83,7 +83,7 @@ def to_message(row: Row, conversation_id: ConversationId) -> Message:
         format=row["format"] or CHAT,
         raw=row["payload"],
         created_at=row["created_at"],
-        run_id=row["run_id"],
+        run_id=_run_id(row["run_id"]),
         client_id=row["client_id"],
         raw_metadata=row["metadata"],
         raw_usage=row["usage"],
@@ -111,5 +111,5 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-def _run_id(text: str | None) -> RunId | None:
-    return None if text is None else RunId(UUID(text))
+def _run_id(number: int | None) -> RunId | None:
+    return None if number is None else run_id_of(number)

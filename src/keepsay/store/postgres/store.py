@@ -8,7 +8,7 @@ from datetime import datetime
 from keepsay.errors import KeepsayError
 from keepsay.model.conversation import Conversation, ConversationStatus, RunRecord, Summary
 from keepsay.model.cursor import Position
-from keepsay.model.ids import ConversationId, RunId, UserId
+from keepsay.model.ids import ConversationId, RunId, UserId, run_number
 from keepsay.model.json_text import JsonObject, write_json
 from keepsay.model.order import AppendPlan
 from keepsay.model.window import Window
@@ -221,7 +221,7 @@ class PostgresStore:
             "begin",
             owner.key,
             conversation_id,
-            begin.run_id,
+            run_number(begin.run_id),
             begin.fingerprint,
             begin.owner_token,
             begin.key,
@@ -252,7 +252,7 @@ class PostgresStore:
             "finish",
             owner.key,
             conversation_id,
-            finish.hold.run_id,
+            run_number(finish.hold.run_id),
             finish.hold.fence,
             finish.status,
             finish.error,
@@ -261,11 +261,11 @@ class PostgresStore:
         return Finished(to_run(row["run"]), _to_appended(row) if finish.plan.messages else None)
 
     async def cancel(self, owner: Owner, conversation_id: ConversationId, run_id: RunId) -> RunRecord:
-        [row] = await self._write("cancel", owner.key, conversation_id, run_id)
+        [row] = await self._write("cancel", owner.key, conversation_id, run_number(run_id))
         return to_run(row["run"])
 
     async def run(self, owner: Owner, conversation_id: ConversationId, run_id: RunId) -> RunRecord:
-        [row] = await self._read("run", owner.key, conversation_id, run_id)
+        [row] = await self._read("run", owner.key, conversation_id, run_number(run_id))
         return to_run(row["run"])
 
     async def summarise(
@@ -307,7 +307,7 @@ def _token_budget(window: Window) -> int | None:
 
 
 def _hold_parameters(hold: RunHold | None) -> tuple[object, object, object]:
-    return (None, None, None) if hold is None else (hold.run_id, hold.fence, hold.lease)
+    return (None, None, None) if hold is None else (run_number(hold.run_id), hold.fence, hold.lease)
 
 
 def _to_appended(row: Row) -> Appended:

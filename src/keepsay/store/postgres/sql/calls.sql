@@ -17,7 +17,7 @@ FROM __schema__.get_v1($1::uuid, $2::uuid);
 -- name: load
 SELECT
     header::json, seq::int4, role::int2, status::int2, state::int2, tokens::int4, format::text, payload::json,
-    created_at::timestamptz, run_id::uuid, client_id::text, metadata::json, usage::json, hidden::bool
+    created_at::timestamptz, run_id::int8, client_id::text, metadata::json, usage::json, hidden::bool
 FROM __schema__.load_v1($1::uuid, $2::uuid, $3::int4, $4::int4);
 
 -- name: list
@@ -37,7 +37,7 @@ FROM __schema__.delete_v1($1::uuid, $2::uuid, $3::int4, $4::bool);
 -- name: append
 SELECT first_seq::int4, head::int4, version::int4, created_at::timestamptz, replayed::bool
 FROM __schema__.append_v1(
-    $1::uuid, $2::uuid, $3::uuid, $4::int8, $5::uuid, $6::int4, $7::float8, $8::int4, $9::int4[], $10::int2[],
+    $1::uuid, $2::uuid, $3::uuid, $4::int8, $5::int8, $6::int4, $7::float8, $8::int4, $9::int4[], $10::int2[],
     $11::int2[], $12::text[], $13::bool, $14::jsonb, $15::int4, $16::int2[], $17::int2[], $18::int2[],
     $19::int4[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[]
 );
@@ -45,7 +45,7 @@ FROM __schema__.append_v1(
 -- name: page
 SELECT
     header::json, seq::int4, role::int2, status::int2, state::int2, tokens::int4, format::text, payload::json,
-    created_at::timestamptz, run_id::uuid, client_id::text, metadata::json, usage::json, hidden::bool
+    created_at::timestamptz, run_id::int8, client_id::text, metadata::json, usage::json, hidden::bool
 FROM __schema__.page_v1($1::uuid, $2::uuid, $3::int4, $4::int4, $5::int4, $6::bool);
 
 -- name: delete_message
@@ -65,9 +65,9 @@ FROM __schema__.fork_v1(
 -- name: begin
 SELECT
     header::json, seq::int4, role::int2, status::int2, state::int2, tokens::int4, format::text, payload::json,
-    created_at::timestamptz, run_id::uuid, client_id::text, metadata::json, usage::json, hidden::bool
+    created_at::timestamptz, run_id::int8, client_id::text, metadata::json, usage::json, hidden::bool
 FROM __schema__.begin_v1(
-    $1::uuid, $2::uuid, $3::uuid, $4::int8, $5::int8, $6::text, $7::float8, $8::bool, $9::int4, $10::int4,
+    $1::uuid, $2::uuid, $3::int8, $4::int8, $5::int8, $6::text, $7::float8, $8::bool, $9::int4, $10::int4,
     $11::int4, $12::int4[], $13::int2[], $14::int2[], $15::text[], $16::bool, $17::jsonb, $18::int4,
     $19::int2[], $20::int2[], $21::int2[], $22::int4[], $23::text[], $24::text[], $25::text[], $26::text[],
     $27::text[]
@@ -75,23 +75,23 @@ FROM __schema__.begin_v1(
 
 -- name: heartbeat
 SELECT lease_until::timestamptz
-FROM __schema__.heartbeat_v1($1::uuid, $2::uuid, $3::uuid, $4::int4, $5::float8);
+FROM __schema__.heartbeat_v1($1::uuid, $2::uuid, $3::int8, $4::int4, $5::float8);
 
 -- name: finish
 SELECT run::json, first_seq::int4, head::int4, version::int4, created_at::timestamptz, replayed::bool
 FROM __schema__.finish_v1(
-    $1::uuid, $2::uuid, $3::uuid, $4::int4, $5::int2, $6::text, $7::int4[], $8::int2[], $9::int2[], $10::text[],
+    $1::uuid, $2::uuid, $3::int8, $4::int4, $5::int2, $6::text, $7::int4[], $8::int2[], $9::int2[], $10::text[],
     $11::bool, $12::jsonb, $13::int4, $14::int2[], $15::int2[], $16::int2[], $17::int4[], $18::text[],
     $19::text[], $20::text[], $21::text[], $22::text[]
 );
 
 -- name: cancel
 SELECT run::json
-FROM __schema__.cancel_v1($1::uuid, $2::uuid, $3::uuid);
+FROM __schema__.cancel_v1($1::uuid, $2::uuid, $3::int8);
 
 -- name: run
 SELECT run::json
-FROM __schema__.run_v1($1::uuid, $2::uuid, $3::uuid);
+FROM __schema__.run_v1($1::uuid, $2::uuid, $3::int8);
 
 -- name: summarise
 SELECT to_seq::int4

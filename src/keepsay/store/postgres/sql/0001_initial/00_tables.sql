@@ -36,7 +36,7 @@ CREATE TABLE __schema__.conversations (
     updated_at timestamptz NOT NULL,
     lease_until timestamptz,
     run_owner bigint,
-    active_run uuid,
+    active_run bigint,
     run_fingerprint bigint,
     run_created_at timestamptz,
     run_first_seq integer,
@@ -64,7 +64,7 @@ CREATE UNIQUE INDEX conversations_external_key ON __schema__.conversations (user
 CREATE INDEX conversations_active_day ON __schema__.conversations (user_key, active_day DESC);
 
 -- `payload` is kept as it came, as escaped ASCII JSON; no SQL looks inside. A null format is `chat`. Of a keyed batch
--- the first row holds key, fingerprint and size.
+-- the first row holds key and fingerprint.
 CREATE TABLE __schema__.messages (
     conversation_id uuid NOT NULL,
     user_key uuid NOT NULL,
@@ -74,8 +74,7 @@ CREATE TABLE __schema__.messages (
     role smallint NOT NULL,
     status smallint NOT NULL,
     state smallint NOT NULL,
-    batch smallint NOT NULL,
-    run_id uuid,
+    run_id bigint,
     key uuid,
     fingerprint bigint,
     client_id text COLLATE "C",
@@ -94,23 +93,23 @@ CREATE UNIQUE INDEX messages_key ON __schema__.messages (conversation_id, key, u
 CREATE UNIQUE INDEX messages_client_id ON __schema__.messages (conversation_id, client_id, user_key)
     WHERE client_id IS NOT NULL;
 
--- Runs that have ended. The run's id is a hash of conversation and key, so finding it is finding the key. `finish_seq` is
--- where its last messages begin, if the run itself ended it.
+-- Runs that have ended. The run's id is a hash of its key, so finding it is finding the key. `finish_seq` is where its last
+-- messages begin, if the run itself ended it. Empty texts stand for none: without a null the row's header is shorter.
 CREATE TABLE __schema__.runs (
     conversation_id uuid NOT NULL,
     user_key uuid NOT NULL,
-    run_id uuid NOT NULL,
+    run_id bigint NOT NULL,
     fingerprint bigint NOT NULL,
     created_at timestamptz NOT NULL,
     ended_at timestamptz NOT NULL,
     fence integer NOT NULL,
     first_seq integer NOT NULL,
     last_seq integer NOT NULL,
-    finish_seq integer,
+    finish_seq integer NOT NULL DEFAULT 0,
     attempt smallint NOT NULL,
     status smallint NOT NULL,
-    key text COLLATE "C",
-    error text,
+    key text COLLATE "C" NOT NULL,
+    error text NOT NULL,
     PRIMARY KEY (conversation_id, run_id, user_key),
     FOREIGN KEY (conversation_id, user_key) REFERENCES __schema__.conversations (conversation_id, user_key),
     CHECK (status BETWEEN 1 AND 4)

@@ -11,7 +11,7 @@ CREATE TYPE __schema__.message_row AS (
     format text,
     payload json,
     created_at timestamptz,
-    run_id uuid,
+    run_id bigint,
     client_id text,
     metadata json,
     usage json,

@@ -11,7 +11,7 @@ LANGUAGE sql AS $$
         'last_seq', r.last_seq,
         'created_at', r.created_at,
         'ended_at', r.ended_at,
-        'key', r.key,
-        'error', r.error
+        'key', nullif(r.key, ''),
+        'error', nullif(r.error, '')
     )
 $$;

@@ -1,5 +1,5 @@
 -- A run of the conversation, under way or ended; null if there is none.
-CREATE FUNCTION __schema__.find_run(c __schema__.conversations, p_run_id uuid) RETURNS __schema__.runs
+CREATE FUNCTION __schema__.find_run(c __schema__.conversations, p_run_id bigint) RETURNS __schema__.runs
 LANGUAGE plpgsql AS $$
 DECLARE
     r __schema__.runs;

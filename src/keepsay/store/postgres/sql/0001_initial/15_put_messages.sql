@@ -1,7 +1,7 @@
 -- Check the plan against the locked conversation, insert its messages, and return the conversation as it is to be saved.
 -- Messages of one batch are a microsecond apart, and later than anything before: their time increases with their seq.
 CREATE FUNCTION __schema__.put_messages(
-    c __schema__.conversations, p __schema__.append_plan, p_run_id uuid, p_key uuid, p_fingerprint bigint
+    c __schema__.conversations, p __schema__.append_plan, p_run_id bigint, p_key uuid, p_fingerprint bigint
 ) RETURNS __schema__.conversations
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -33,7 +33,7 @@ BEGIN
     FROM unnest(p.states) WITH ORDINALITY AS s (state, n)
     WHERE state IS DISTINCT FROM 6;
     INSERT INTO __schema__.messages (
-        conversation_id, user_key, seq, tokens, created_at, role, status, state, batch,
+        conversation_id, user_key, seq, tokens, created_at, role, status, state,
         run_id, key, fingerprint, client_id, format, payload, metadata, usage
     )
     SELECT
@@ -42,7 +42,6 @@ BEGIN
             WHEN n > v_tail AND v_open <> '{}' THEN 5
             ELSE coalesce(m.state, c.state)
         END,
-        CASE WHEN n = 1 THEN v_count ELSE 0 END,
         p_run_id, CASE WHEN n = 1 THEN p_key END, CASE WHEN n = 1 THEN p_fingerprint END,
         m.client_id, m.format, m.payload::json, m.metadata::json, m.usage::json
     FROM unnest(

@@ -1,6 +1,6 @@
 -- End the run that holds the locked conversation: answer its open calls with their stand-ins, free the conversation.
 CREATE FUNCTION __schema__.close_run(
-    c __schema__.conversations, p_status smallint, p_error text DEFAULT NULL, p_finish_seq integer DEFAULT NULL
+    c __schema__.conversations, p_status smallint, p_error text DEFAULT NULL, p_finish_seq integer DEFAULT 0
 ) RETURNS __schema__.conversations
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -9,11 +9,11 @@ DECLARE
 BEGIN
     IF c.open_calls <> '{}' THEN
         INSERT INTO __schema__.messages (
-            conversation_id, user_key, seq, tokens, created_at, role, status, state, batch, run_id, format, payload
+            conversation_id, user_key, seq, tokens, created_at, role, status, state, run_id, format, payload
         )
         SELECT
             c.conversation_id, c.user_key, c.head + n, 10, v_now + (n - 1) * interval '1 microsecond', 3, 2,
-            CASE WHEN n = count(*) OVER () THEN 6 ELSE 5 END, 0, c.active_run,
+            CASE WHEN n = count(*) OVER () THEN 6 ELSE 5 END, c.active_run,
             nullif(call.value ->> 'format', 'chat'), (call.value ->> 'payload')::json
         FROM jsonb_each(c.open_calls) WITH ORDINALITY AS call (id, value, n);
         GET DIAGNOSTICS v_count = ROW_COUNT;
@@ -29,7 +29,7 @@ BEGIN
     )
     VALUES (
         c.conversation_id, c.user_key, c.active_run, c.run_fingerprint, c.run_created_at, v_now, c.fence, c.run_first_seq,
-        c.head, p_finish_seq, c.run_attempt, p_status, c.run_key, p_error
+        c.head, p_finish_seq, c.run_attempt, p_status, coalesce(c.run_key, ''), coalesce(p_error, '')
     )
     ON CONFLICT (conversation_id, run_id, user_key) DO UPDATE -- a later attempt of a run that failed or expired
     SET ended_at = excluded.ended_at, fence = excluded.fence, last_seq = excluded.last_seq,

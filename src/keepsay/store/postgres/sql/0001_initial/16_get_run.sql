@@ -1,5 +1,5 @@
 -- A run of the conversation, or a refusal.
-CREATE FUNCTION __schema__.get_run(c __schema__.conversations, p_run_id uuid) RETURNS __schema__.runs
+CREATE FUNCTION __schema__.get_run(c __schema__.conversations, p_run_id bigint) RETURNS __schema__.runs
 LANGUAGE plpgsql AS $$
 DECLARE
     r __schema__.runs := __schema__.find_run(c, p_run_id);

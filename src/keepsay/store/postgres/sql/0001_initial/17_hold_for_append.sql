@@ -1,7 +1,7 @@
 -- May this caller append now? A run must still hold the conversation, and its lease is renewed. Without a run: a run whose
 -- lease has run out is ended, and one under way is respected where the policy makes answers alternate.
 CREATE FUNCTION __schema__.hold_for_append(
-    c __schema__.conversations, p_run_id uuid, p_fence integer, p_lease double precision
+    c __schema__.conversations, p_run_id bigint, p_fence integer, p_lease double precision
 ) RETURNS __schema__.conversations
 LANGUAGE plpgsql AS $$
 BEGIN

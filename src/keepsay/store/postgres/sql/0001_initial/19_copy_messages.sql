@@ -6,12 +6,12 @@ DECLARE
     v_summary integer;
 BEGIN
     INSERT INTO __schema__.messages (
-        conversation_id, user_key, seq, tokens, created_at, role, status, state, batch, client_id, format, payload, metadata,
+        conversation_id, user_key, seq, tokens, created_at, role, status, state, client_id, format, payload, metadata,
         usage
     )
     SELECT
         c.conversation_id, c.user_key, row_number() OVER (ORDER BY m.seq), m.tokens, m.created_at, m.role, m.status, m.state,
-        0, m.client_id, m.format, m.payload, m.metadata, m.usage
+        m.client_id, m.format, m.payload, m.metadata, m.usage
     FROM __schema__.messages m
     WHERE m.conversation_id = source.conversation_id
       AND m.user_key = source.user_key

@@ -1,7 +1,7 @@
 -- Append a batch. Order of checks: owner, key, fence, expected, order, limits.
 -- The key is looked up after the lock, in a newer snapshot: looked up before, concurrent retries conflict falsely.
 CREATE FUNCTION __schema__.append_v1(
-    p_user_key uuid, p_conversation_id uuid, p_key uuid, p_fingerprint bigint, p_run_id uuid, p_fence integer,
+    p_user_key uuid, p_conversation_id uuid, p_key uuid, p_fingerprint bigint, p_run_id bigint, p_fence integer,
     p_lease double precision, p_expected_seq integer,
     p_allowed integer[], p_last_roles smallint[], p_attempted_roles smallint[], p_answers text[], p_requires_closed boolean,
     p_opens jsonb, p_system_at integer, p_roles smallint[], p_statuses smallint[], p_states smallint[], p_tokens integer[],
@@ -19,7 +19,7 @@ DECLARE
 BEGIN
     PERFORM set_config('keepsay.user_key', p_user_key::text, true);
     c := __schema__.lock_conversation(p_user_key, p_conversation_id);
-    SELECT m.seq, m.seq + m.batch - 1, c.version, m.created_at, m.fingerprint = p_fingerprint
+    SELECT m.seq, m.seq + cardinality(p_roles) - 1, c.version, m.created_at, m.fingerprint = p_fingerprint
     INTO first_seq, head, version, created_at, replayed
     FROM __schema__.messages m
     WHERE m.conversation_id = p_conversation_id

@@ -1,7 +1,7 @@
 -- Begin a run: take the conversation, append the user's messages, return what the window is built of.
 -- The run that has this key already is replayed, or gets a new attempt; keepsay.store.protocol.Store.begin says when.
 CREATE FUNCTION __schema__.begin_v1(
-    p_user_key uuid, p_conversation_id uuid, p_run_id uuid, p_fingerprint bigint, p_owner bigint, p_key text,
+    p_user_key uuid, p_conversation_id uuid, p_run_id bigint, p_fingerprint bigint, p_owner bigint, p_key text,
     p_lease double precision, p_interrupt boolean, p_expected_seq integer, p_max_messages integer, p_max_tokens integer,
     p_allowed integer[], p_last_roles smallint[], p_attempted_roles smallint[], p_answers text[], p_requires_closed boolean,
     p_opens jsonb, p_system_at integer, p_roles smallint[], p_statuses smallint[], p_states smallint[], p_tokens integer[],

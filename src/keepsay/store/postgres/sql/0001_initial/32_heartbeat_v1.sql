@@ -1,6 +1,6 @@
 -- Renew a run's lease.
 CREATE FUNCTION __schema__.heartbeat_v1(
-    p_user_key uuid, p_conversation_id uuid, p_run_id uuid, p_fence integer, p_lease double precision
+    p_user_key uuid, p_conversation_id uuid, p_run_id bigint, p_fence integer, p_lease double precision
 ) RETURNS TABLE (lease_until timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 #variable_conflict use_column

@@ -1,6 +1,6 @@
 -- Append a run's last messages, answer its open calls and end it. The same again is told the first result.
 CREATE FUNCTION __schema__.finish_v1(
-    p_user_key uuid, p_conversation_id uuid, p_run_id uuid, p_fence integer, p_status smallint, p_error text,
+    p_user_key uuid, p_conversation_id uuid, p_run_id bigint, p_fence integer, p_status smallint, p_error text,
     p_allowed integer[], p_last_roles smallint[], p_attempted_roles smallint[], p_answers text[], p_requires_closed boolean,
     p_opens jsonb, p_system_at integer, p_roles smallint[], p_statuses smallint[], p_states smallint[], p_tokens integer[],
     p_formats text[], p_payloads text[], p_client_ids text[], p_metadatas text[], p_usages text[]
@@ -20,7 +20,7 @@ BEGIN
     r := __schema__.get_run(c, p_run_id);
     replayed := c.active_run IS DISTINCT FROM p_run_id AND r.fence = p_fence AND r.status = p_status;
     IF replayed THEN
-        IF r.finish_seq IS NULL AND cardinality(p_roles) > 0 THEN -- somebody else ended it likewise, without these messages
+        IF r.finish_seq = 0 AND cardinality(p_roles) > 0 THEN -- somebody else ended it likewise, without these messages
             PERFORM __schema__.refuse('KS004', jsonb_build_object('run_id', p_run_id));
         END IF;
         SELECT m.seq, m.created_at INTO first_seq, created_at

@@ -1,5 +1,5 @@
 -- End a run as cancelled, if it is under way, and return it as it is now.
-CREATE FUNCTION __schema__.cancel_v1(p_user_key uuid, p_conversation_id uuid, p_run_id uuid) RETURNS TABLE (run json)
+CREATE FUNCTION __schema__.cancel_v1(p_user_key uuid, p_conversation_id uuid, p_run_id bigint) RETURNS TABLE (run json)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 #variable_conflict use_column
 DECLARE
