@@ -1,25 +1,40 @@
-# Every target sets up what it needs; a fresh machine needs Python >= 3.11, make and the C library that wheels expect.
+# Every target sets up what it needs. A fresh machine needs Python >= 3.11 and make; the tests also Debian's pgbouncer and
+# postgresql-15, or the like (CONTRIBUTING.md).
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
-.PHONY: run test check format bench lock clean
-run: .venv/installed        ## Serve on embedded Postgres and print what to try
+.PHONY: help run test check format bench lock clean
+help:                       ## Say what there is
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+run: .venv/run              ## Serve on embedded Postgres and print what to try
 	@$(BIN)/keepsay serve
-test: .venv/installed       ## Run every test
+test: .venv/dev             ## Run every test
 	$(BIN)/python -m pytest
-check: .venv/installed      ## Format, lint, strict types, import contracts
+check: .venv/dev            ## Format, lint, strict types, import contracts
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
-format: .venv/installed     ## Rewrite the files as `check` wants them
+format: .venv/dev           ## Rewrite the files as `check` wants them
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
-bench: .venv/installed      ## Measure bytes on disk and WAL per turn
+bench: .venv/dev            ## Measure bytes on disk and in the write-ahead log
 	$(BIN)/python -m bench.storage
-lock: .venv/installed       ## Resolve the dependencies anew into requirements/
-	$(BIN)/python -m pip install -q uv && $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --all-extras --group dev pyproject.toml -o requirements/dev.txt
+lock: .venv/dev             ## Resolve the dependencies anew into requirements/
+	$(PIP) install -q uv
+	$(LOCK) pyproject.toml --extra all -o requirements/run.txt
+	$(LOCK) pyproject.toml --all-extras --group dev --group build -o requirements/dev.txt
+	$(LOCK) --group build -o requirements/build.txt
 clean:                      ## Forget the environment
 	rm -rf .venv
 
-.venv/installed: requirements/dev.txt pyproject.toml
+.venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+.venv/run: .venv/bin/python requirements/run.txt requirements/build.txt pyproject.toml
+	@echo "installing keepsay and what it needs"
+	@$(PIP) install -q --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
+.venv/dev: .venv/bin/python requirements/dev.txt pyproject.toml
+	@echo "installing keepsay and what its tests need"
+	@$(PIP) install -q --require-hashes -r requirements/dev.txt
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@ .venv/run

@@ -8,18 +8,7 @@ import pytest
 from pytest_postgresql.executors import NoopExecutor
 
 from keepsay.store.postgres.store import PostgresStore
-from keepsay.testing.postgres import (
-    Database,
-    new_database,
-    newest_postgres,
-    newest_postgres_server,
-    system_postgres,
-    system_postgres_server,
-)
-
-pytest.register_assert_rewrite("keepsay.testing.contract")
-
-__all__ = ["newest_postgres", "newest_postgres_server", "system_postgres", "system_postgres_server"]
+from keepsay.testing.postgres import Database, new_database
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 
 import pytest
 from pytest_postgresql.executors import NoopExecutor
@@ -34,7 +35,7 @@ def test_both_stores_tell_the_same_histories(newest_postgres: NoopExecutor, caps
         finally:
             runner.run(postgres.close())
     with capsys.disabled():
-        print(f"\n{twins.meetings.report()}")
+        sys.stdout.write(f"\n{twins.meetings.report()}\n")
     assert not VERBS - twins.meetings.verbs.keys()
     assert not ERRORS - twins.meetings.errors.keys()
     assert not EVENTS - twins.meetings.events.keys()

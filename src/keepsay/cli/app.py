@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keepsay.cli import doctor, leaving, migrate, reading, serve, session
-from keepsay.cli.exits import EXIT_CODES
+from keepsay.cli.exits import EXIT_CODES, run
 from keepsay.cli.screen import note, printable, say
+from keepsay.errors import ConfigurationError
 
 __all__ = ["app"]
 
+_HELP: dict[str, object] = {"help_option_names": ["--help", "-h"]}
 # Plain help: rich would reflow the tables, and costs as much time to import as everything else here.
 app = typer.Typer(
     name="keepsay",
-    epilog=f"`keepsay COMMAND --help` tells more. Every option can be given by the environment.\n\n{EXIT_CODES}",
+    epilog=f"`keepsay COMMAND --help` tells more, also which environment variable gives each option.\n\n{EXIT_CODES}",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings=_HELP,
 )
-app.command()(serve.serve)
-app.command()(session.session)
-app.command()(migrate.migrate)
-app.command()(doctor.doctor)
-app.command()(reading.ls)
-app.command()(reading.show)
-app.command()(leaving.export)
-app.command()(leaving.erase)
+for command in (
+    serve.serve,
+    session.session,
+    migrate.migrate,
+    doctor.doctor,
+    reading.ls,
+    reading.show,
+    leaving.export,
+    leaving.erase,
+):
+    app.command(context_settings=_HELP | {"auto_envvar_prefix": f"KEEPSAY_{command.__name__.upper()}"})(command)
 
 
 class _Notes(logging.Handler):
@@ -48,6 +55,15 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def keepsay(
+    *,
+    env_file: Annotated[
+        Path,
+        typer.Option(
+            envvar="KEEPSAY_ENV_FILE",
+            metavar="FILE",
+            help="Environment variables that hold where none is set, if it is there.",
+        ),
+    ] = Path(".env"),
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which version this is.")
     ] = False,
@@ -60,3 +76,14 @@ def keepsay(
     if not logger.handlers:
         logger.addHandler(_Notes())
         logger.propagate = False
+    if env_file.is_file():  # before the command's own options are read
+        run(_load(env_file))
+
+
+async def _load(env_file: Path) -> None:
+    from keepsay.server.settings import load_env_file
+
+    try:
+        load_env_file(env_file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{env_file} cannot be read: {error}.") from error

@@ -28,11 +28,11 @@ def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at the database as keepsay uses it, and say what was found and what mends it.
+    """Say what is wrong with the database and what mends it.
 
-    Changes nothing. Looks at: versions; how far away the server is; a pooler in between; whether it takes writes and
-    whether an acknowledged write is safe; connections to spare; clocks; migrations; the role's privileges; whether
-    row-level security binds.
+    Looks at it as keepsay uses it and changes nothing: versions; how far away the server is; a pooler in between;
+    whether it takes writes and whether an acknowledged write is safe; connections to spare; clocks; migrations; the
+    role's privileges; whether row-level security binds.
 
     \b
     Exits with

@@ -88,9 +88,10 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")] = False,
 ) -> None:
-    """Delete every row of a user from every table, for good, and print the receipt.
+    """Delete everything that is kept of a user.
 
-    Run `keepsay export` first if anything is to be kept. Backups of the database are yours to deal with.
+    Every row in every table, for good; prints how many there were. Run `keepsay export` first if anything is to be
+    kept. Backups of the database are yours to deal with.
     """
     if not yes and not sys.stdin.isatty():
         run(_refuse(), json=json)

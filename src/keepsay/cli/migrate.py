@@ -35,8 +35,8 @@ def migrate(
     may run at once, and an application may go on meanwhile. The role that runs it becomes the owner of the tables; it
     needs CREATE on the database, and CREATEROLE for the second wall of user isolation (`keepsay doctor` says more).
 
-    --sql prints one transaction for other means of running it, such as a review or a migration tool of your own. Without
-    a DATABASE_URL it prints everything, from the empty database on, as with --all.
+    --sql prints one transaction, to be reviewed or run by a migration tool of your own. Without a DATABASE_URL it
+    prints everything, from the empty database on, as with --all.
     """
     run(_migrate(place, check=check, sql=sql, everything=all_, json=json), json=json)
 

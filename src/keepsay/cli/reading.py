@@ -15,7 +15,6 @@ from keepsay.model import limits
 from keepsay.model.json_text import JsonObject, JsonValue, write_json
 
 if TYPE_CHECKING:
-    from keepsay.library.scope import UserScope
     from keepsay.model.window import ModelWindow
 
 __all__ = ["ls", "show"]
@@ -26,7 +25,7 @@ class Status(StrEnum):
     ARCHIVED = "archived"
 
 
-Limit = Annotated[int, typer.Option(min=1, max=limits.PAGE_MAX, envvar="KEEPSAY_LIMIT", help="How many, at most.")]
+Limit = Annotated[int, typer.Option(metavar="N", min=1, max=limits.PAGE_MAX, help="How many, at most.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -43,7 +42,10 @@ def ls(
     cursor: Annotated[str | None, typer.Option(metavar="TEXT", help="Where the last page ended; it says so.")] = None,
     json: Json = False,
 ) -> None:
-    """List a user's conversations, newest activity first; without --user the users, for operators."""
+    """List a user's conversations, or all users.
+
+    Newest activity first. Without --user: the ids of users, for operators.
+    """
     work = _users(place, limit, cursor, json) if user is None else _list(place, user, status, limit, cursor, json)
     run(work, json=json)
 
@@ -98,16 +100,20 @@ def show(
     conversation: Annotated[str, typer.Argument(metavar="CONVERSATION", help="Its id.")],
     *,
     user: Annotated[str, typer.Option(envvar="KEEPSAY_USER", metavar="ID", help="Whose it is.")],
-    after: Annotated[int, typer.Option(min=0, max=limits.SEQ_MAX, help="Begin behind this message.")] = 0,
+    after: Annotated[
+        int, typer.Option(metavar="SEQ", min=0, max=limits.SEQ_MAX, help="Begin behind this message.")
+    ] = 0,
     limit: Limit = limits.PAGE_DEFAULT,
     window: Annotated[
         bool, typer.Option("--window", help="What the model would see instead, and why the rest is left out.")
     ] = False,
-    max_messages: Annotated[int | None, typer.Option(min=1, help="With --window: the most messages.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="With --window: the most tokens.")] = None,
+    max_messages: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="With --window: the most messages.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(metavar="N", min=1, help="With --window: the most tokens.")] = None,
     json: Json = False,
 ) -> None:
-    """Show a conversation: the facts, then its messages in order.
+    """Show a conversation and its messages.
 
     Control characters are written as \\x1b, so that what a user or a model said cannot drive your terminal.
     """

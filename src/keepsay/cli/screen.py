@@ -35,7 +35,7 @@ def paint(text: str, colour: Colour, stream: TextIO | None = None) -> str:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """``text`` with everything written as ``\\x1b`` that a terminal would obey, hide or reorder by, but for ``keep``."""
+    """``text`` with whatever a terminal would obey, hide or reorder by written like ``\\x1b``, but for ``keep``."""
     if text.isprintable():  # the usual case
         return text
     return "".join(c if c in keep or not _obeyed(c) else _escaped(c) for c in text)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
+
+import typer
 
 from keepsay.cli.exits import ExitCode, run
 from keepsay.cli.place import Place, on_database
@@ -15,25 +18,31 @@ __all__ = ["session"]
 
 
 @on_database()
-def session(place: Place) -> None:
-    """Read a session request as JSON on stdin, print the session as JSON on stdout.
+def session(
+    place: Place,
+    *,
+    key: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Idempotency key: the same request with it again adds nothing.")
+    ] = None,
+) -> None:
+    """Load or make a session: JSON on stdin, JSON on stdout.
 
     \b
       in   {"user_id": "u_42", "session_id": "...", "context": ..., "max_messages": 20}
       out  {"session_id": "...", "context_history": [...], "created": false, "head": 4, "truncated": false}
 
-    Without session_id a session is made. context is what to append: a text, a message, or a list of them. An error is
+    Without session_id a session is made. context is what to add: a text, a message, or a list of them. An error is
     printed as {"error": {"code": ..., "message": ...}} on stdout and as a line on stderr; the exit code says its kind.
     """
-    run(_session(place), json=True)
+    run(_session(place, key), json=True)
 
 
-async def _session(place: Place) -> ExitCode:
+async def _session(place: Place, key: str | None) -> ExitCode:
     from keepsay.session import session as answer
 
     request = _read_request()
     async with place.open() as ks:
-        say(write_json(await answer(ks, request)))
+        say(write_json(await answer(ks, request, key=key)))
     return ExitCode.OK
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import sys
 from uuid import UUID
 
-from keepsay.model.ids import ConversationId, Key
+from keepsay.model.ids import ConversationId, Key, checked_key
 
 if sys.version_info >= (3, 14):
     from uuid import uuid7
@@ -22,6 +23,15 @@ def new_conversation_id() -> ConversationId:
 def new_key() -> Key:
     """A key for a write that the caller gave none, so that a retry of it is safe."""
     return Key(str(_uuid7()))
+
+
+def key_for(operation: str, key: str) -> Key:
+    """The key of one step of a larger operation that has ``key``: the same key for another operation is another.
+
+    Raises ``InvalidInput`` and ``TooLarge`` for what is no key.
+    """
+    digest = hashlib.sha256(f"{operation}\0{checked_key(key)}".encode()).hexdigest()
+    return Key(f"{operation}:{digest}")
 
 
 def new_owner_token() -> int:

@@ -2,8 +2,8 @@
 
 The standard library's codec is the only one found that does this (orjson and msgspec refuse lone surrogates, orjson
 turns 2^64 into a float). Texts are ASCII with everything else escaped, which any Postgres encoding stores unchanged.
-Of equal keys in one object the last wins, as in RFC 8259's common practice. Two lone halves of a surrogate pair that meet
-in a Python text come back as the character that they make: JSON has one spelling for both.
+Of equal keys in one object the last wins, as in RFC 8259's common practice. Two halves of a surrogate pair that meet in
+a Python text come back as the character that they make: JSON has one spelling for both.
 """
 
 from __future__ import annotations
@@ -30,14 +30,25 @@ def _refuse_constant(name: str) -> NoReturn:
     raise InvalidInput(f"{name} is not a JSON number.")
 
 
-def parse_json(text: str | bytes) -> JsonValue:
+def _unique(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise InvalidInput("A JSON object holds the same key twice.")
+    return found
+
+
+def parse_json(text: str | bytes, *, unique_keys: bool = False) -> JsonValue:
     """Parse JSON that came from outside and check it as ``check_json`` does.
 
     Raises ``MalformedJson`` for what is not JSON in UTF-8, ``InvalidInput`` for NaN, infinities, integers outside 64
-    bits and nesting deeper than 64.
+    bits, nesting deeper than 64 and, with ``unique_keys``, equal keys in one object.
     """
     try:
-        value: JsonValue = json.loads(text if isinstance(text, str) else text.decode(), parse_constant=_refuse_constant)
+        value: JsonValue = json.loads(
+            text if isinstance(text, str) else text.decode(),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique if unique_keys else None,
+        )
     except RecursionError:
         raise TooLarge("The JSON", size=limits.JSON_DEPTH + 1, limit=limits.JSON_DEPTH, unit="or more levels") from None
     except UnicodeDecodeError:

@@ -10,7 +10,7 @@ never at payloads, and from the newest message back: ``window_bounds`` in SQL ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from keepsay.model.conversation import RolePolicy
 from keepsay.model.formats import read_order_facts
@@ -87,12 +87,18 @@ class _Pairing:
 
     def add(self, at: int, message: Message) -> None:
         facts = self._facts[at]
-        if facts.answers and not all([self.waiting.pop(call_id, None) for call_id in facts.answers]):
-            self.strays.append(message)
-        elif not facts.answers and message.role is not Role.OTHER:
+        if facts.answers:
+            self._answer(message, facts.answers)
+        elif message.role is not Role.OTHER:
             self.interrupt([call_id for call_id in self.waiting if not self._may_wait(call_id, at, message)])
         self.paired.append(message)
         self.waiting |= {call.call_id: (call, message) for call in facts.opens}
+
+    def _answer(self, message: Message, call_ids: Sequence[str]) -> None:
+        if not all(call_id in self.waiting for call_id in call_ids):
+            self.strays.append(message)
+        for call_id in call_ids:
+            self.waiting.pop(call_id, None)
 
     def _may_wait(self, call_id: str, at: int, message: Message) -> bool:
         """Whether a call may still wait after this message: while both are items of one Responses answer."""

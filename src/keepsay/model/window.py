@@ -1,11 +1,12 @@
 """What the model sees: the system prompt, the newest summary, then the newest whole turns that fit.
 
-A *turn* is one or more user messages with everything up to the next ones. A window is built on reading; what is stored
-is never rewritten. Laws, each held by a property test:
+``keepsay.model.turns`` says what turns and steps are. A window is built on reading; what is stored is never rewritten.
+Laws, each held by a property test:
 
 - a tool call is never apart from its result: a result without its call is left out, a call without its result gets
-  the stand-in result ``{"status": "interrupted"}``;
-- turns without an answer and incomplete messages are left out, but for the newest turn, which is what is to be answered;
+  a stand-in that says it was interrupted;
+- deleted and incomplete messages are left out, and so are turns without an answer, but for the newest turn, which is
+  what is to be answered. Under the strict policy a turn whose question was deleted is left out too: roles alternate;
 - what is in follows the log's order and keeps within the limits. Should the newest turn alone break them, its oldest
   messages go first, whole steps at a time; its last user message and last step always stay (``fits`` is then false).
   Of several user messages at the start of an older turn the oldest may be left out.
@@ -13,19 +14,19 @@ is never rewritten. Laws, each held by a property test:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal
 
 from keepsay.errors import InvalidInput
 from keepsay.model import limits
 from keepsay.model.conversation import RolePolicy, Summary
-from keepsay.model.convert import to_chat, to_responses, with_summary
-from keepsay.model.formats import count_tokens, read_facts
-from keepsay.model.json_text import JsonObject, JsonValue, write_json
-from keepsay.model.messages import CHAT, Message, MessageStatus, OpenCall, OrderState, Role
-from keepsay.model.tokens import TokenCounter
+from keepsay.model.convert import summary_text, to_chat, to_responses, with_summary
+from keepsay.model.formats import count_tokens
+from keepsay.model.json_text import JsonObject, JsonValue
+from keepsay.model.messages import Message, MessageStatus, OrderState, Role
+from keepsay.model.tokens import TokenCounter, estimate_tokens
+from keepsay.model.turns import is_question, is_step, pair_calls, split_turns, split_units
 
 Reason = Literal[
     "included",
@@ -34,6 +35,7 @@ Reason = Literal[
     "summarised",
     "older_than_the_limit",
     "unanswered_turn",
+    "unasked_turn",
     "incomplete",
     "deleted",
     "rewound",
@@ -69,8 +71,9 @@ def _check_limit(name: str, value: object, highest: int) -> None:
 class WindowRows:
     """What a store reads for a window: at least every message that can be in it.
 
-    ``messages`` are the newest in the log's order, without the rewound ones and the system message; ``from_start``
-    says that none older was left behind.
+    ``messages`` are the newest in the log's order, without the rewound ones and the system message. ``from_start`` says
+    that none older was left behind; else they begin with a question or, inside the newest turn, with a step, before
+    which the last question of that turn then stands.
     """
 
     policy: RolePolicy
@@ -108,16 +111,19 @@ class ModelWindow:
     explain: tuple[Explanation, ...] = field(repr=False)
 
     def to_openai_chat(self) -> list[JsonObject]:
-        """The window as the ``messages`` of OpenAI Chat Completions, with at most one system message."""
-        system = with_summary(self.system_prompt, self.summary)
-        start: list[JsonObject] = [] if system is None else [{"role": "system", "content": system}]
-        return start + to_chat(self.messages)
+        """The window as the ``messages`` of OpenAI Chat Completions.
+
+        At most one is a system message, and that the first; only an open log may have others of its own further on.
+        """
+        return self._system_message() + to_chat(self.messages)
 
     def to_openai_responses(self) -> list[JsonObject]:
         """The window as the ``input`` of OpenAI Responses."""
+        return self._system_message() + to_responses(self.messages)
+
+    def _system_message(self) -> list[JsonObject]:
         system = with_summary(self.system_prompt, self.summary)
-        start: list[JsonObject] = [] if system is None else [{"role": "system", "content": system}]
-        return start + to_responses(self.messages)
+        return [] if system is None else [{"role": "system", "content": system}]
 
 
 def choose_window(rows: WindowRows, window: Window) -> ModelWindow:
@@ -125,218 +131,189 @@ def choose_window(rows: WindowRows, window: Window) -> ModelWindow:
     return _Chooser(rows, window).choose()
 
 
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What is taken or left whole, its calls and results made to pair. Strays among the results are still in it."""
+
+    messages: tuple[Message, ...]
+    costs: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.costs)
+
+
 class _Chooser:
+    """Takes units from the newest on, and counts what it takes.
+
+    Strays and turns whose question is gone are left out in the end, but they count: the database, which decides by the
+    same counting how far back to read, cannot tell them.
+    """
+
     def __init__(self, rows: WindowRows, window: Window) -> None:
         self.rows = rows
         self.window = window
         self.reasons: dict[int, Reason] = {}
-        self.chosen: list[tuple[Message, ...]] = []
-        self.tokens = 0
+        """Why messages are left out, where neither their status nor the limits are the reason."""
+        self.taken: list[_Unit] = []
+        """Newest first."""
         self.count = 0
+        self.tokens = 0
 
     def choose(self) -> ModelWindow:
-        system = self._system()
-        if self.rows.summary is not None:
-            self.tokens += self._summary_tokens(self.rows.summary)
-        full = not self._choose_turns(split_turns(self.rows.messages, self.rows.policy))
-        messages = tuple(message for turn in reversed(self.chosen) for message in turn)
+        system_prompt, system_tokens = self._system_prompt()
+        self.tokens = before = system_tokens + self._summary_tokens()
+        full = not self._take_turns(split_turns(self.rows.messages, self.rows.policy))
+        costs = [pair for unit in reversed(self.taken) for pair in zip(unit.messages, unit.costs, strict=True)]
+        kept = [(message, cost) for message, cost in costs if message.seq not in self.reasons]
+        self.count, self.tokens = len(kept), before + sum(cost for _, cost in kept)
         return ModelWindow(
-            messages=messages,
-            system_prompt=system,
+            messages=tuple(message for message, _ in kept),
+            system_prompt=system_prompt,
             summary=self.rows.summary,
             tokens=self.tokens,
             head=self.rows.head,
             truncated=full or not self.rows.from_start,
-            fits=self._within(0, 0),
-            explain=tuple(self._explain()),
+            fits=self._has_room(0, 0),
+            explain=tuple(self._explain({message.seq for message, _ in kept})),
         )
 
-    def _system(self) -> JsonValue:
+    def _system_prompt(self) -> tuple[JsonValue, int]:
         if self.window.system_prompt is not None:
-            self.tokens += count_tokens({"content": self.window.system_prompt}, *self._counter())
-            return self.window.system_prompt
+            override: JsonObject = {"content": self.window.system_prompt}
+            return self.window.system_prompt, count_tokens(override, self.window.counter or estimate_tokens)
         if self.rows.system is None:
-            return None
-        self.tokens += self._cost(self.rows.system)
-        return self.rows.system.content
+            return None, 0
+        return self.rows.system.content, self._cost(self.rows.system)
 
-    def _summary_tokens(self, summary: Summary) -> int:
-        return summary.tokens if self.window.counter is None else self.window.counter(summary.text)
-
-    def _counter(self) -> tuple[TokenCounter, ...]:
-        return () if self.window.counter is None else (self.window.counter,)
+    def _summary_tokens(self) -> int:
+        summary, counter = self.rows.summary, self.window.counter
+        if summary is None:
+            return 0
+        return summary.tokens if counter is None else counter(summary_text(summary))
 
     def _cost(self, message: Message) -> int:
         return message.tokens if self.window.counter is None else count_tokens(message.payload, self.window.counter)
 
-    def _within(self, count: int, tokens: int) -> bool:
+    def _has_room(self, count: int, tokens: int) -> bool:
         limit, budget = self.window.max_messages, self.window.max_tokens
         return (limit is None or self.count + count <= limit) and (budget is None or self.tokens + tokens <= budget)
 
-    def _choose_turns(self, turns: Sequence[tuple[Message, ...]]) -> bool:
+    def _take_turns(self, turns: Sequence[tuple[Message, ...]]) -> bool:
         """Take turns from the newest on; whether all that could be in are in."""
-        for at in reversed(range(len(turns))):
-            newest = at == len(turns) - 1
-            turn = self._usable(turns[at], whole=at > 0 or self.rows.from_start)
-            if not turn:
+        for turn in reversed(turns):
+            units = self._units(turn)
+            newest = not self.taken
+            if not newest and not _is_answered(turn):
+                self._leave_out(units, "unanswered_turn")
                 continue
-            usable = len(turn)
-            if newest:
-                turn = self._trim(turn)
-            elif turn[-1].state is not OrderState.ASSISTANT:
-                self._set(turn, "unanswered_turn")
-                continue
-            else:
-                turn = self._fitting(turn)
-            self._take(turn)
-            if len(turn) < usable:
-                for older in turns[: at + 1]:
-                    self._set([message for message in older if message not in turn], "older_than_the_limit")
+            taken = self._take_units(units, _newest_core(units) if newest else _older_core(units), at_any_cost=newest)
+            if self.rows.policy is RolePolicy.STRICT and _lost_its_question(turn):
+                self._leave_out(units, "unasked_turn")
+            if taken < len(units):
                 return False
         return True
 
-    def _fitting(self, turn: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The turn if it fits; else without as many of the user messages at its start as must go; else nothing."""
-        asked, _ = _steps(turn)
-        for start in range(max(len(asked), 1)):
-            if self._within(len(turn) - start, sum(map(self._cost, turn[start:]))):
-                return turn[start:]
-        return ()
+    def _units(self, turn: Sequence[Message]) -> list[_Unit]:
+        """What of a turn can be in a window."""
+        units: list[_Unit] = []
+        for unit in split_units(turn):
+            paired, strays = pair_calls([message for message in unit if _is_usable(message)])
+            self.reasons |= {message.seq: "result_without_call" for message in strays}
+            if paired:
+                units.append(_Unit(tuple(paired), tuple(map(self._cost, paired))))
+        return units
 
-    def _usable(self, turn: tuple[Message, ...], *, whole: bool) -> tuple[Message, ...]:
-        """The turn without what never is in a window, its calls and results made to pair."""
-        usable = tuple(message for message in turn if self._is_usable(message))
-        if not whole and (not usable or usable[0].role not in (Role.USER, Role.SYSTEM)):
-            self._set(usable, "older_than_the_limit")
-            return ()
-        regular = len(usable) == len(turn) and usable[-1].state is OrderState.ASSISTANT
-        if regular and self.rows.policy is not RolePolicy.OPEN:
-            return usable
-        return tuple(self._paired(usable))
-
-    def _is_usable(self, message: Message) -> bool:
-        if message.status is MessageStatus.INCOMPLETE:
-            self._set((message,), "incomplete")
-        elif message.status is MessageStatus.DELETED:
-            self._set((message,), "deleted")
-        else:
-            return True
-        return False
-
-    def _paired(self, turn: Sequence[Message]) -> Iterator[Message]:
-        waiting: dict[str, tuple[OpenCall, Message]] = {}
-        for message in turn:
-            facts = read_facts(message.payload, message.format)
-            if facts.answers:
-                if not all(waiting.pop(call_id, None) for call_id in facts.answers):
-                    self._set((message,), "result_without_call")
-                    continue
-            elif not facts.opens or message.format == CHAT:
-                yield from _interrupted(waiting)
-            waiting |= {call.call_id: (call, message) for call in facts.opens}
-            yield message
-        yield from _interrupted(waiting)
-
-    def _trim(self, turn: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The newest turn cut down to its last user message and last step, with what fits of the rest, newest first."""
-        asked, steps = _steps(turn)
-        kept = [*asked[-1:], *(message for step in steps[-1:] for message in step)]
-        at = len(asked[-1:])
-        rest = [*((message,) for message in asked[:-1]), *steps[:-1]]
-        for unit in reversed(rest):
-            if not self._within(len(kept) + len(unit), sum(map(self._cost, kept)) + sum(map(self._cost, unit))):
+    def _take_units(self, units: Sequence[_Unit], core: set[int], *, at_any_cost: bool) -> int:
+        """Take the core, if there is room for it, and what fits of the rest; how many were taken."""
+        cores = [units[at] for at in core]
+        if not at_any_cost and not self._has_room(_messages_in(cores), sum(unit.tokens for unit in cores)):
+            return 0
+        for unit in cores:
+            self._count(unit)
+        chosen = set(core)
+        for at in reversed(range(len(units))):
+            if at in core:
+                continue
+            if not self._has_room(len(units[at].messages), units[at].tokens):
                 break
-            place = at if unit[0].role in (Role.ASSISTANT, Role.TOOL) else 0
-            kept[place:place] = unit
-        return tuple(kept)
+            self._count(units[at])
+            chosen.add(at)
+        self.taken += [units[at] for at in sorted(chosen, reverse=True)]
+        return len(chosen)
 
-    def _take(self, turn: tuple[Message, ...]) -> None:
-        self.chosen.append(turn)
-        self.count += len(turn)
-        self.tokens += sum(map(self._cost, turn))
+    def _count(self, unit: _Unit) -> None:
+        self.count += len(unit.messages)
+        self.tokens += unit.tokens
 
-    def _set(self, messages: Sequence[Message], reason: Reason) -> None:
-        for message in messages:
-            self.reasons.setdefault(message.seq, reason)
+    def _leave_out(self, units: Sequence[_Unit], reason: Reason) -> None:
+        for unit in units:
+            for message in unit.messages:
+                self.reasons.setdefault(message.seq, reason)
 
-    def _explain(self) -> Iterator[Explanation]:
-        system, summary = self.rows.system, self.rows.summary
-        first = self.rows.messages[0].seq if self.rows.messages else self.rows.head + 1
-        if system is not None:
-            mine = self.window.system_prompt is None
-            yield Explanation(system.seq, system.seq, mine, "system_prompt" if mine else "replaced_system_prompt")
-        start = 1 if system is None else system.seq + 1
-        if summary is not None and summary.to_seq >= start:
-            yield Explanation(start, summary.to_seq, False, "summarised")
-            start = summary.to_seq + 1
-        if first > start:
-            yield Explanation(start, first - 1, False, "rewound" if self.rows.from_start else "older_than_the_limit")
-        expected = first
-        for message in self.rows.messages:
-            if message.seq > expected:
-                yield Explanation(expected, message.seq - 1, False, "rewound")
-            reason = self.reasons.get(message.seq, "included")
-            yield Explanation(message.seq, message.seq, reason == "included", reason)
-            expected = message.seq + 1
-        if expected <= self.rows.head and self.rows.messages:
-            yield Explanation(expected, self.rows.head, False, "rewound")
+    def _explain(self, kept: set[int]) -> Iterator[Explanation]:
+        system = () if self.rows.system is None else (self.rows.system,)
+        at = 1
+        for message in sorted((*system, *self.rows.messages), key=lambda message: message.seq):
+            yield from self._explain_gap(at, message.seq - 1)
+            reason = self._reason(message, kept)
+            yield Explanation(message.seq, message.seq, reason in ("included", "system_prompt"), reason)
+            at = message.seq + 1
+        yield from self._explain_gap(at, self.rows.head)
 
+    def _explain_gap(self, first: int, last: int) -> Iterator[Explanation]:
+        """Why ``first``..``last``, which were not read, are left out."""
+        summarised = 0 if self.rows.summary is None else min(self.rows.summary.to_seq, last)
+        if first <= summarised:
+            yield Explanation(first, summarised, False, "summarised")
+            first = summarised + 1
+        if first <= last:
+            yield Explanation(first, last, False, "older_than_the_limit" if first < self._read_from() else "rewound")
 
-def split_turns(messages: Sequence[Message], policy: RolePolicy) -> list[tuple[Message, ...]]:
-    """Cut a log into turns. Under the strict policy, and between runs, each user message starts one."""
-    turns: list[list[Message]] = []
-    before: Message | None = None
-    for message in messages:
-        if message.status is MessageStatus.DELETED or message.role is Role.OTHER:
-            starts = not turns
-        else:
-            starts = not turns or _starts_turn(before, message, policy)
-            before = message
-        if starts:
-            turns.append([])
-        turns[-1].append(message)
-    return [tuple(turn) for turn in turns]
+    def _read_from(self) -> int:
+        """From which seq on everything was read that is not rewound."""
+        messages = self.rows.messages
+        if self.rows.from_start or not messages:
+            return 0
+        cut_inside = is_question(messages[0]) and len(split_turns(messages, self.rows.policy)) == 1
+        return messages[1].seq if cut_inside and len(messages) > 1 else messages[0].seq
 
-
-def _starts_turn(before: Message | None, message: Message, policy: RolePolicy) -> bool:
-    if message.role not in (Role.USER, Role.SYSTEM) or before is None:
-        return False
-    if before.role is Role.USER:
-        return policy is RolePolicy.STRICT or before.run_id != message.run_id
-    return before.role is not Role.SYSTEM
+    def _reason(self, message: Message, kept: set[int]) -> Reason:
+        if message is self.rows.system:
+            return "system_prompt" if self.window.system_prompt is None else "replaced_system_prompt"
+        if message.status is MessageStatus.DELETED:
+            return "deleted"
+        if message.status is MessageStatus.INCOMPLETE:
+            return "incomplete"
+        return "included" if message.seq in kept else self.reasons.get(message.seq, "older_than_the_limit")
 
 
-def _steps(turn: Sequence[Message]) -> tuple[tuple[Message, ...], list[tuple[Message, ...]]]:
-    """What was asked, and the assistant's steps: each its messages and the results of their calls."""
-    asked = 0
-    while asked < len(turn) and turn[asked].role not in (Role.ASSISTANT, Role.TOOL):
-        asked += 1
-    steps: list[list[Message]] = []
-    before: Message | None = None
-    for message in turn[asked:]:
-        if before is None or (message.role is Role.ASSISTANT and before.role is not Role.ASSISTANT):
-            steps.append([])
-        steps[-1].append(message)
-        before = before if message.role is Role.OTHER else message
-    return tuple(turn[:asked]), [tuple(step) for step in steps]
+def _messages_in(units: Sequence[_Unit]) -> int:
+    return sum(len(unit.messages) for unit in units)
 
 
-def _interrupted(waiting: dict[str, tuple[OpenCall, Message]]) -> Iterator[Message]:
-    """Stand-in results for the calls that wait, which then wait no more."""
-    for call, message in waiting.values():
-        yield Message(
-            conversation_id=message.conversation_id,
-            seq=message.seq,
-            role=Role.TOOL,
-            status=MessageStatus.SYNTHETIC,
-            state=OrderState.TOOL,
-            tokens=_SYNTHETIC_TOKENS,
-            format=call.format,
-            raw=call.interrupted,
-            created_at=message.created_at,
-            run_id=message.run_id,
-        )
-    waiting.clear()
+def _newest_core(units: Sequence[_Unit]) -> set[int]:
+    """What stays of the newest turn whatever the limits: what was asked last, and the last step."""
+    asked = [at for at, unit in enumerate(units) if is_question(unit.messages[0])]
+    steps = [at for at, unit in enumerate(units) if is_step(unit.messages)]
+    return {*asked[-1:], *steps[-1:]} or set(range(len(units))[-1:])
 
 
-_SYNTHETIC_TOKENS = 10
+def _older_core(units: Sequence[_Unit]) -> set[int]:
+    """What an older turn is not to be had without: everything from its last question on."""
+    asked = [at for at, unit in enumerate(units) if is_question(unit.messages[0])]
+    return set(range(asked[-1] if asked else 0, len(units)))
+
+
+def _is_usable(message: Message) -> bool:
+    return message.status not in (MessageStatus.INCOMPLETE, MessageStatus.DELETED)
+
+
+def _is_answered(turn: Sequence[Message]) -> bool:
+    said = [message for message in turn if _is_usable(message) and message.role is not Role.OTHER]
+    return bool(said) and said[-1].state is OrderState.ASSISTANT
+
+
+def _lost_its_question(turn: Sequence[Message]) -> bool:
+    questions = [message for message in turn if is_question(message)]
+    return is_step(turn) and bool(questions) and not any(map(_is_usable, questions))

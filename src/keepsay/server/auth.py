@@ -57,7 +57,7 @@ class DevAuth:
     def admit(self, connection: HTTPConnection) -> None:
         """Loopback alone: the peer, the Host (or a web page could reach us by a name of its own) and the Origin."""
         client = connection.client
-        if client is not None and not (_is_loopback(client.host) or client.host in self._hosts):
+        if client and not (_is_loopback(client.host) or client.host in self._hosts):
             raise Forbidden("Auth 'dev' answers this machine alone.")
         if not self._is_ours(connection.headers.getlist("host")):
             raise Forbidden("Auth 'dev' answers to the hosts localhost, 127.0.0.1 and [::1] alone.")
@@ -76,7 +76,7 @@ class DevAuth:
         said = header_text(connection.headers, USER_HEADER)
         if said is not None and named is not None and said != named:
             raise NotFound("user")
-        return said or named or LOCAL_USER
+        return next((name for name in (said, named) if name is not None), LOCAL_USER)
 
 
 def header_text(headers: Headers, name: str) -> str | None:

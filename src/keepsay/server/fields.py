@@ -20,7 +20,6 @@ Kind = Literal["string", "integer", "boolean", "object", "array"]
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS = {"true": True, "false": False}
 _SHOWN_NAME = 80
-_NAMES = {"string": "a text", "integer": "a whole number", "boolean": "true or false", "object": "an object", "array": "a list"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,13 @@ class Shape:
         ]
 
 
-_TYPES: dict[Kind, type] = {"string": str, "integer": int, "boolean": bool, "object": dict, "array": list}
+_KINDS: dict[Kind, tuple[type, str]] = {
+    "string": (str, "a text"),
+    "integer": (int, "a whole number"),
+    "boolean": (bool, "true or false"),
+    "object": (dict, "an object"),
+    "array": (list, "a list"),
+}
 
 
 def _check(name: str, declared: Field, value: JsonValue) -> None:
@@ -145,8 +150,9 @@ def _check(name: str, declared: Field, value: JsonValue) -> None:
         if declared.required:
             raise InvalidInput(f"{name} is missing.", field=name)
         return
-    if not any(type(value) is _TYPES[kind] for kind in declared.kinds):
-        raise InvalidInput(f"{name} is {' or '.join(_NAMES[kind] for kind in declared.kinds)}.", field=name)
+    wanted = [_KINDS[kind] for kind in declared.kinds]
+    if not any(type(value) is kind for kind, _ in wanted):  # a boolean is no integer
+        raise InvalidInput(f"{name} is {' or '.join(words for _, words in wanted)}.", field=name)
 
 
 def _from_query(name: str, declared: Field, text: str) -> JsonValue:

@@ -1,7 +1,7 @@
 """The one table from keepsay's errors to HTTP: ``application/problem+json`` (RFC 9457).
 
-A problem has ``type, title, status, detail, code``, the error's own facts, and the ``outcome`` of a write. It never holds
-the request's id, so that the answers for absent, deleted and other users' things are equal byte for byte.
+A problem has ``type, title, status, detail, code``, the error's own facts, and the ``outcome`` of a write. It never
+holds the request's id, so that the answers for absent, deleted and other users' things are equal byte for byte.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ __all__ = ["AuthName", "Settings", "load_env_file"]
 AuthName = Literal["dev"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """Everything that ``create_app`` and ``serve`` can be told. The database is told to ``Keepsay``.
 
@@ -38,11 +38,11 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read ``KEEPSAY_HOST``, ``KEEPSAY_PORT``, ``KEEPSAY_AGENT``, ``KEEPSAY_AUTH``, ...; an empty one counts as unset.
+        """Read ``KEEPSAY_HOST``, ``KEEPSAY_PORT``, ``KEEPSAY_AGENT``, ...; an empty variable counts as unset.
 
         Raises ``ConfigurationError`` naming the variable.
         """
-        given = {name: text for name, text in (environment or os.environ).items() if text}
+        given = {name: text for name, text in (os.environ if environment is None else environment).items() if text}
         return cls(
             host=given.get("KEEPSAY_HOST", cls.host),
             port=_whole(given, "KEEPSAY_PORT", cls.port, 65_535),

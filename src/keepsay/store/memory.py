@@ -313,7 +313,7 @@ class MemoryStore:
         return Erased(
             conversations=len(rows),
             messages=sum(len(row.messages) for row in rows),
-            runs=sum(len(row.runs) for row in rows),
+            runs=sum(row.ended_runs for row in rows),
             summaries=sum(len(row.summaries) for row in rows),
             users=0 if self._users.pop(owner.key, None) is None else 1,
         )

@@ -105,6 +105,12 @@ class ConversationRow:
     def newest_summary(self) -> Summary | None:
         return self.summaries[max(self.summaries)] if self.summaries else None
 
+    @property
+    def ended_runs(self) -> int:
+        """Runs that ended at least once: one under way is a fact of the conversation, not yet of its own."""
+        records = (run.record for run in self.runs.values())
+        return sum(record.attempt > 1 or record.status is not RunStatus.RUNNING for record in records)
+
     def later(self, now: datetime) -> datetime:
         """Now, but after everything that the conversation has seen."""
         return max(now, self.updated_at + MICROSECOND)
@@ -238,7 +244,7 @@ class ConversationRow:
         taken = {m.client_id for m in self.messages}
         for planned in plan.messages:
             if planned.client_id is not None and planned.client_id in taken:
-                raise InvalidInput("A client id of these messages is taken in the conversation.")
+                raise InvalidInput("A client id of these messages is taken in the conversation.", field="client_id")
             taken.add(planned.client_id)
 
     def _states_after(self, plan: AppendPlan, calls_open: bool) -> list[OrderState]:

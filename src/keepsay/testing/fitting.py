@@ -34,7 +34,6 @@ _ANYTHING: tuple[Lines, ...] = (
     ("result: c1",),
     ("result item: c4",),
     ("calls: c1", "user: a"),
-    ("calls: c1 c1",),
     ("unknown: x", "assistant: b"),
     *_ASKS,
     *_ANSWERS,
@@ -73,7 +72,6 @@ def open_calls(log: Sequence[Message]) -> dict[str, str]:
 
 
 def _results(calls: dict[str, str]) -> tuple[Lines, ...]:
-    lines = tuple(
-        f"{'result item' if format == OPENAI_RESPONSES else 'result'}: {name}" for name, format in calls.items()
-    )
+    kinds = {OPENAI_RESPONSES: "result item"}
+    lines = tuple(f"{kinds.get(called_in, 'result')}: {name}" for name, called_in in calls.items())
     return (lines[:1], lines[-1:], lines, (*lines, "assistant: b"), (*lines[:1], "unknown: x")) if lines else ()

@@ -86,8 +86,8 @@ def _with_extras(payload: JsonObject, extras: JsonObject) -> JsonObject:
     return extras | payload  # unknown fields are kept, wherever they stand
 
 
-def _call(call_id: str, arguments: str) -> JsonValue:
-    return {"id": call_id, "type": "function", "function": {"name": "look", "arguments": arguments}}
+def _call(call_id: str) -> JsonValue:
+    return {"id": call_id, "type": "function", "function": {"name": "look", "arguments": "{}"}}
 
 
 def _chat_payloads() -> st.SearchStrategy[JsonObject]:
@@ -97,7 +97,7 @@ def _chat_payloads() -> st.SearchStrategy[JsonObject]:
         st.sampled_from(["system", "developer", "user", "assistant"]),
         content,
     )
-    calls = st.lists(st.builds(_call, call_ids(), texts()), min_size=1, max_size=3, unique_by=str)
+    calls = st.lists(call_ids(), min_size=1, max_size=3, unique=True).map(lambda names: [_call(name) for name in names])
     calling: st.SearchStrategy[JsonObject] = st.builds(
         lambda content, calls: {"role": "assistant", "content": content, "tool_calls": calls},
         st.none() | texts(),

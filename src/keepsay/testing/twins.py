@@ -55,6 +55,8 @@ class Twins:
         self.one = one
         self.other = other
         self.meetings = Meetings()
+        self.differed = False
+        """Whether they did in this history: nothing more can be learnt from it then."""
         self._runner = runner
 
     def ask(
@@ -68,6 +70,7 @@ class Twins:
             self.meetings.errors[type(first).__name__] += 1
         shown = [comparable(answer, window) for answer in (first, second)]
         if shown[0] != shown[1]:
+            self.differed = True
             raise Difference(f"{verb}:\n{self.one.name}: {shown[0]}\n{self.other.name}: {shown[1]}")
         return first
 

@@ -59,7 +59,8 @@ async def diagnose(dsn: Dsn, schema: str, *, auto_migrate: AutoMigrate = "empty"
             findings += await _server(connection, dsn, (connected - began) * 1000)
             findings += await _schema(connection, dsn, schema, auto_migrate)
     except (Unavailable, ConfigurationError) as error:
-        findings.append(_unreachable(error))
+        reached = any(finding.name == "server" for finding in findings)
+        findings.append(_broken(error) if reached else _unreachable(error))
     return findings
 
 
@@ -104,11 +105,20 @@ def _software() -> Finding:
 
 
 def _unreachable(error: KeepsayError) -> Finding:
-    cause = f" [{type(error.__cause__).__name__}: {error.__cause__}]" if error.__cause__ else ""
     mend = (
         "Check host, port, user and password of DATABASE_URL, that the server runs, and that this machine may reach it."
     )
-    return Finding("connection", "problem", f"{error.message}{cause}", mend, {"code": error.code})
+    return Finding("connection", "problem", _with_cause(error), mend, {"code": error.code})
+
+
+def _broken(error: KeepsayError) -> Finding:
+    mend = "If it does not pass, something was taken out of the schema by hand: restore it from a backup."
+    return Finding("schema", "problem", _with_cause(error), mend, {"code": error.code})
+
+
+def _with_cause(error: KeepsayError) -> str:
+    cause = error.__cause__
+    return error.message if cause is None else f"{error.message} [{type(cause).__name__}: {cause}]"
 
 
 async def _server(connection: asyncpg.Connection, dsn: Dsn, connect_ms: float) -> list[Finding]:  # type: ignore[no-any-unimported]
@@ -160,8 +170,8 @@ async def _schema(  # type: ignore[no-any-unimported]
     migrations = judge_migrations(state, schema, newest=newest, auto_migrate=auto_migrate)
     if state.pending or privileges.level != "ok":
         return [migrations, privileges]
-    tables = [Table(**dict(row)) for row in await connection.fetch(sql["tables"])]
     binds = await _row_security(dsn, schema)
+    tables = [Table(**dict(row)) for row in await connection.fetch(sql["tables"])]
     isolation = judge_isolation(access, doors, tables, binds=binds, wanted_owner=f"{schema}_functions")
     return [migrations, privileges, isolation]
 

@@ -22,6 +22,9 @@ AutoMigrate = Literal["never", "empty", "always"]
 """Which databases may be migrated on first connect: none, those without the schema, or older ones as well."""
 
 
+CLOSE_SECONDS = 2.0
+
+
 class LazyPool:
     """Hands out the pool. A pool belongs to the event loop that opened it; on another loop another one is opened."""
 
@@ -58,9 +61,14 @@ class LazyPool:
     def _leave_other_loop(self) -> None:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            if self._pool is not None and self._loop is not None and not self._loop.is_closed():
-                self._pool.terminate()
-            self._pool, self._loop, self._opening = None, loop, asyncio.Lock()
+            self._cut()
+            self._loop, self._opening = loop, asyncio.Lock()
+
+    def _cut(self) -> None:
+        """Drop the pool at once. Of a loop that has ended nothing can be asked: its sockets go with the objects."""
+        pool, self._pool = self._pool, None
+        if pool is not None and self._loop is not None and not self._loop.is_closed():
+            pool.terminate()
 
     async def _open(self) -> asyncpg.Pool:  # type: ignore[no-any-unimported]
         dsn = await self._dsn()
@@ -91,13 +99,10 @@ class LazyPool:
 
     async def close(self) -> None:
         """Close the pool; connections in use are given a moment, then cut."""
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        if self._loop is not asyncio.get_running_loop():
-            pool.terminate()
-            return
-        try:
-            await asyncio.wait_for(pool.close(), timeout=2)
-        except TimeoutError:
-            pool.terminate()
+        if self._pool is not None and self._loop is asyncio.get_running_loop():
+            try:
+                await asyncio.wait_for(self._pool.close(), CLOSE_SECONDS)
+                self._pool = None
+            except TimeoutError:
+                logger.warning("connections were still in use after %s s; they are cut", CLOSE_SECONDS)
+        self._cut()

@@ -15,8 +15,8 @@ from keepsay.store.postgres.pool import AutoMigrate
 class Access:
     """What the role that logged in may see of the schema. ``role`` is quoted if SQL wants it so."""
 
+    schema: str
     role: str
-    schema_exists: bool
     schema_usage: bool
     public_usage: bool
     ledger_exists: bool
@@ -46,7 +46,10 @@ class Doors:
 
 @dataclass(frozen=True, slots=True)
 class Table:
+    """One of keepsay's tables; ``forced``: row-level security holds for its owner too."""
+
     table_name: str
+    owner: str
     forced: bool
     has_policy: bool
 
@@ -69,32 +72,33 @@ def judge_access(access: Access, doors: Sequence[Doors], grants: str) -> Finding
 def judge_isolation(
     access: Access, doors: Sequence[Doors], tables: Sequence[Table], *, binds: bool, wanted_owner: str
 ) -> Finding:
-    """Whether the second wall stands: the functions' owner is subject to policies that every table has."""
+    """Whether the second wall stands: the functions' owner is subject to policies that every table has, and owns none.
+
+    ``binds`` is what one of the functions says of itself.
+    """
     bare = [table.table_name for table in tables if not (table.forced and table.has_policy)]
-    strong = sorted({each.owner for each in doors if each.bypasses})
+    owners, strong = sorted({each.owner for each in doors}), sorted({each.owner for each in doors if each.bypasses})
     facts: dict[str, JsonValue] = {
         "binds": binds,
-        "owners": sorted({each.owner for each in doors}),
-        "owners_that_bypass": list(strong),
+        "function_owners": list(owners),
         "tables_without_policy": list(bare),
     }
     if access.public_usage and any(each.open_to_all for each in doors):
-        mend = f"REVOKE USAGE ON SCHEMA ... FROM PUBLIC; then make role {wanted_owner} and run `keepsay migrate`."
+        mend = f"REVOKE USAGE ON SCHEMA {access.schema} FROM PUBLIC;"
         return Finding("row-level security", "problem", "every role may call the functions", mend, facts)
     if bare:
-        mend = "Somebody changed them: ALTER TABLE ... FORCE ROW LEVEL SECURITY, or restore the policy own_rows."
+        mend = "Somebody changed that: ALTER TABLE ... FORCE ROW LEVEL SECURITY, or make the policy own_rows again."
         return Finding("row-level security", "problem", f"not in force on {', '.join(bare)}", mend, facts)
-    if strong or not binds:
-        why = f"the functions belong to {', '.join(strong)}, who bypasses it" if strong else "the functions bypass it"
-        mend = (
-            f"As a superuser run CREATE ROLE {wanted_owner} NOLOGIN; GRANT {wanted_owner} TO <who migrates>; "
-            "then `keepsay migrate`."
-        )
-        return Finding("row-level security", "warning", f"does not bind: {why}", mend, facts)
-    owners = ", ".join(sorted({each.owner for each in doors}))
-    return Finding(
-        "row-level security", "ok", f"binds on {len(tables)} tables, functions owned by {owners}", facts=facts
-    )
+    apart = not {table.owner for table in tables} & set(owners)
+    if binds and apart:
+        found = f"binds on {len(tables)} tables, functions owned by {', '.join(owners)}"
+        return Finding("row-level security", "ok", found, facts=facts)
+    if binds:
+        found = f"binds, but the functions belong to {', '.join(owners)}, who owns the tables and could turn it off"
+    else:
+        found = f"does not bind: the functions belong to {', '.join(strong or owners)}, who goes round it"
+    mend = f"As a superuser: CREATE ROLE {wanted_owner} NOLOGIN; GRANT {wanted_owner} TO {tables[0].owner};"
+    return Finding("row-level security", "warning", found, f"{mend}\nThen run `keepsay migrate`.", facts)
 
 
 def judge_migrations(state: SchemaState, schema: str, *, newest: int, auto_migrate: AutoMigrate) -> Finding:

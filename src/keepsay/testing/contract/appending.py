@@ -70,8 +70,9 @@ class AppendContract:
 
     async def test_a_client_id_is_taken_once(self, store: Store) -> None:
         talk = await start_talk(store, _said("hi", "one"), policy=RolePolicy.LENIENT)
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInput) as refused:
             await talk.append(_said("fine", "two"), _said("again", "one"))
+        assert refused.value.field == "client_id"
         with pytest.raises(InvalidInput):
             await talk.append(_said("twice", "three"), _said("in a batch", "three"))
         await talk.append(_said("fine", "two"))

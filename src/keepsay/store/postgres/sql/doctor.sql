@@ -27,8 +27,8 @@ SELECT clock_timestamp()::timestamptz AS now;
 
 -- name: access
 SELECT
+    w.wanted AS schema,
     quote_ident(current_user)::text AS role,
-    (n.oid IS NOT NULL)::bool AS schema_exists,
     coalesce(has_schema_privilege(n.oid, 'USAGE'), false)::bool AS schema_usage,
     coalesce(has_schema_privilege('public', n.oid, 'USAGE'), false)::bool AS public_usage,
     (c.oid IS NOT NULL)::bool AS ledger_exists,
@@ -39,7 +39,7 @@ LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'migrations' AND 
 
 -- name: doors
 SELECT
-    r.rolname::text AS owner,
+    quote_ident(r.rolname)::text AS owner,
     (r.rolsuper OR r.rolbypassrls)::bool AS bypasses,
     count(*)::int4 AS functions,
     (count(*) FILTER (WHERE NOT has_function_privilege(p.oid, 'EXECUTE')))::int4 AS closed,
@@ -54,6 +54,7 @@ ORDER BY r.rolname;
 -- name: tables
 SELECT
     c.relname::text AS table_name,
+    quote_ident(pg_get_userbyid(c.relowner))::text AS owner,
     (c.relrowsecurity AND c.relforcerowsecurity)::bool AS forced,
     EXISTS (SELECT FROM pg_policy o WHERE o.polrelid = c.oid)::bool AS has_policy
 FROM pg_class c

@@ -10,7 +10,8 @@ BEGIN
     EXCEPTION
         WHEN duplicate_object OR unique_violation THEN NULL; -- of another schema or database, or made just now
     END;
-    IF NOT pg_has_role(current_user, '__role__', 'MEMBER') THEN
+    -- USAGE and not MEMBER: from Postgres 16 on whoever makes a role is a member that may neither use nor become it.
+    IF NOT pg_has_role(current_user, '__role__', 'USAGE') THEN
         GRANT __role__ TO CURRENT_USER;
     END IF;
     GRANT USAGE, CREATE ON SCHEMA __schema__ TO __role__;

@@ -1,0 +1,161 @@
+"""``/api/conversations``: create, list, read, delete."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from keepsay.errors import InvalidInput
+from keepsay.library.incoming import message_from_json
+from keepsay.library.scope import ConversationPage, Policy, Status
+from keepsay.model import limits
+from keepsay.model.conversation import Conversation
+from keepsay.server.auth import header_text
+from keepsay.server.bodies import JsonResponse, read_json
+from keepsay.server.fields import Field, Shape
+from keepsay.server.openapi import IDEMPOTENCY_KEY, IF_MATCH, asks, gives
+from keepsay.server.parts import Caller, idempotency_key
+from keepsay.server.shapes import NEW_CONVERSATION
+
+__all__ = ["router"]
+
+ACTIVE = 10
+_ETAG = re.compile(r'"([0-9]{1,9})"')
+
+router = APIRouter(prefix="/api/conversations", tags=["conversations"])
+
+_LIST = Shape(
+    "The conversations of a user.",
+    {
+        "status": Field("Those with this status alone.", more={"enum": ["active", "archived"]}),
+        "limit": Field(
+            "How many at most.",
+            ("integer",),
+            more={"minimum": 1, "maximum": limits.PAGE_MAX, "default": limits.PAGE_DEFAULT},
+        ),
+        "cursor": Field("The `next_cursor` of the page before."),
+        "skip": Field("How many to leave out first.", ("integer",), more={"minimum": 0, "maximum": limits.SKIP_MAX}),
+    },
+)
+_DELETE = Shape(
+    "How to delete.",
+    {"hard": Field("Erase the rows for good.", ("boolean",), more={"default": False})},
+)
+
+
+@router.post(
+    "",
+    operation_id="createConversation",
+    summary="Create a conversation",
+    status_code=201,
+    responses=gives(
+        "Conversation",
+        created=True,
+        existing="One with this `external_key` is there; nothing was applied.",
+        problems=(400, 422),
+    ),
+    openapi_extra=asks("NewConversation", parameters=[IDEMPOTENCY_KEY]),
+)
+async def create(request: Request, user: Caller) -> Response:
+    """With its first messages if any, all or nothing. The same `Idempotency-Key` again gives the first result."""
+    fields = NEW_CONVERSATION.read(await read_json(request))
+    created = await user.create_or_get(
+        title=fields.text("title"),
+        system_prompt=fields.text("system_prompt"),
+        metadata=fields.mapping("metadata"),
+        external_key=fields.text("external_key"),
+        role_policy=cast("Policy", fields.text("role_policy") or "strict"),  # checked there
+        messages=[message_from_json(message, field="messages") for message in fields.sequence("messages") or []],
+        key=idempotency_key(request),
+    )
+    shown = created.conversation
+    headers = {"Location": f"/api/conversations/{shown.id}", "ETag": _etag(shown)}
+    return JsonResponse(shown.to_dict(), 201 if created.created else 200, headers)
+
+
+@router.get(
+    "",
+    operation_id="listConversations",
+    summary="List conversations, newest activity first",
+    responses=gives("ConversationPage", problems=(400, 422)),
+    openapi_extra=asks(query=_LIST),
+)
+async def list_conversations(request: Request, user: Caller) -> Response:
+    """Give `next_cursor` back as `cursor` for the next page: nothing is skipped, as it may be with `skip`."""
+    fields = _LIST.read_query(request)
+    limit, skip = fields.whole("limit"), fields.whole("skip")
+    page = await user.list(
+        status=cast("Status | None", fields.text("status")),  # checked there
+        limit=limits.PAGE_DEFAULT if limit is None else limit,
+        cursor=fields.text("cursor"),
+        skip=0 if skip is None else skip,
+    )
+    return _page(page)
+
+
+@router.get(
+    "/active",
+    operation_id="listActiveConversations",
+    summary="The 10 conversations with the newest activity",
+    responses=gives("ConversationPage", problems=(422,)),
+)
+async def list_active(request: Request, user: Caller) -> Response:
+    """For the list at a chat's side. Archived ones are left out; `next_cursor` goes on with `status=active`."""
+    Shape("Nothing.", {}).read_query(request)
+    return _page(await user.list(status="active", limit=ACTIVE))
+
+
+@router.get(
+    "/{conversation_id}",
+    operation_id="getConversation",
+    summary="Read a conversation",
+    responses=gives("Conversation", problems=(404,)),
+)
+async def get(conversation_id: str, user: Caller) -> Response:
+    """Without its messages. The `ETag` is its version, for `If-Match`."""
+    found = await user.get(conversation_id)
+    return JsonResponse(found.to_dict(), headers={"ETag": _etag(found)})
+
+
+@router.delete(
+    "/{conversation_id}",
+    operation_id="deleteConversation",
+    summary="Delete a conversation",
+    status_code=204,
+    responses=gives(None, problems=(404, 412, 422)),
+    openapi_extra=asks(query=_DELETE, parameters=[IF_MATCH]),
+)
+async def delete(conversation_id: str, request: Request, user: Caller) -> Response:
+    """It cannot be found any more; with `hard` its rows are erased."""
+    fields = _DELETE.read_query(request)
+    await user.delete(conversation_id, hard=fields.flag("hard"), expected_version=_expected_version(request))
+    return Response(status_code=204)
+
+
+def _page(page: ConversationPage) -> JsonResponse:
+    return JsonResponse(
+        {
+            "items": [conversation.to_dict() for conversation in page.items],
+            "next_cursor": page.next_cursor,
+            "has_more": page.has_more,
+        }
+    )
+
+
+def _etag(conversation: Conversation) -> str:
+    return f'"{conversation.version}"'
+
+
+def _expected_version(request: Request) -> int | None:
+    """The version in ``If-Match``; none for ``*``, which any conversation that is there matches."""
+    tag = header_text(request.headers, "If-Match")
+    if tag is None or tag == "*":
+        return None
+    found = _ETAG.fullmatch(tag)
+    if found is None:
+        raise InvalidInput('If-Match is one ETag of a conversation, such as "3", or *.', field="If-Match")
+    return int(found[1])
