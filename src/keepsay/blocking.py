@@ -40,6 +40,7 @@ class _Portal:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
     def wait(self, awaitable: Awaitable[T]) -> T:
@@ -52,14 +53,20 @@ class _Portal:
         with self._starting:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="keepsay", daemon=True).start()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="keepsay", daemon=True)
+                self._thread.start()
             return self._loop
 
     def stop(self) -> None:
         with self._starting:
-            loop, self._loop = self._loop, None
-        if loop is not None:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
 
 
 class _Facade(Generic[Inner]):

@@ -67,6 +67,11 @@ def url(database: Dsn) -> str:
 
 
 @pytest.fixture
+def empty_url(empty_database: Dsn) -> str:
+    return url_of(empty_database)
+
+
+@pytest.fixture
 async def ks(database: Dsn) -> AsyncIterator[Keepsay]:
     """The library on ``database``, to put something there."""
     async with Keepsay(store=PostgresStore(database, auto_migrate="never")) as ks:

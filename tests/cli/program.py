@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypedDict, cast
 from urllib.parse import quote
 
 from keepsay.model.json_text import JsonObject
@@ -56,3 +57,20 @@ def keepsay(*words: str, stdin: str | bytes = b"", **env: str) -> Ran:
 def url_of(dsn: Dsn) -> str:
     """The DSN as a person would write it."""
     return f"postgresql://{dsn.user}@/{dsn.database}?host={quote(dsn.host or '', safe='')}&port={dsn.port}"
+
+
+class Found(TypedDict):
+    """A finding of the doctor."""
+
+    name: str
+    level: str
+    found: str
+    mend: str | None
+    facts: dict[str, object]
+
+
+def doctor(*words: str, **env: str) -> tuple[Ran, dict[str, Found]]:
+    """What ``keepsay doctor`` finds, by name."""
+    ran = keepsay("doctor", "--json", *words, **env)
+    findings = cast("list[Found]", ran.json["findings"])
+    return ran, {each["name"]: each for each in findings}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -51,6 +52,7 @@ def test_one_object_serves_one_event_loop_after_the_other(newest_postgres: NoopE
         with ThreadPoolExecutor(1) as pool:  # this thread has a loop of pytest's
             assert [pool.submit(asyncio.run, talk()).result() for _ in range(3)] == [1, 2, 3]
             pool.submit(asyncio.run, ks.close()).result()
+    gc.collect()  # here, where their warning is expected
 
 
 async def test_concurrent_first_calls_open_one_pool(newest_postgres: NoopExecutor) -> None:

@@ -21,11 +21,11 @@ def window_bounds(
 ) -> tuple[int, int | None, bool]:
     low, asked, from_start = rows.head + 1, None, True
     count = tokens = 0
-    newest, counts = True, True
-    unit_used = step_read = question_read = extra = False
+    newest = True
+    step_used = step_read = question_read = extra = False
     later_role, later_run = 4, None
     after = rows.head + 1
-    turn_counts: bool | None = counts
+    turn_counts: bool | None = True
     for m in reversed(rows.messages):
         usable = m.status not in (1, 3)
         if later_role < 2 and _ends_turn(m, later_run, rows.policy):
@@ -33,13 +33,13 @@ def window_bounds(
                 break
             newest = count == 0
             turn_counts = True if newest else None
-            step_read = unit_used = False
+            step_read = step_used = question_read = False
             low = after
         elif later_role in (0, 1, 4) or m.role < 2 or (m.role == 3 and m.state != 5 and later_role == 2):
-            if from_start and (newest or later_role < 2):
+            if from_start and (newest or question_read):
                 low = after
-            step_read = step_read or (later_role in (2, 3) and unit_used)
-            unit_used = False
+            step_read = step_read or (later_role in (2, 3) and step_used)
+            step_used = False
         core = newest and (
             count == 0
             or (m.role < 2 and not question_read)
@@ -63,7 +63,7 @@ def window_bounds(
             elif core:
                 low = m.seq
         question_read = question_read or (usable and m.role < 2)
-        unit_used = unit_used or usable
+        step_used = step_used or (usable and m.role != 4)
         if m.role != 4:
             later_role, later_run = m.role, m.run_id
         after = m.seq

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from keepsay.model.conversation import RolePolicy, Summary
 from keepsay.model.ids import RunId
 from keepsay.model.json_text import JsonObject, write_json
-from keepsay.model.messages import CHAT, OPENAI_RESPONSES, Message, MessageStatus, NewMessage, OrderState, Role
+from keepsay.model.messages import CHAT, OPENAI_RESPONSES, Facts, Message, MessageStatus, NewMessage, OrderState, Role
+from keepsay.model.order import PlannedMessage, plan_append
 from keepsay.model.window import Window, WindowRows
 from keepsay.testing.build import message
 from tests.model.talk import ID, START, Talk
@@ -55,7 +56,14 @@ _ANYTHING: tuple[Lines, ...] = (
     ("answer item: b",),
     ("unknown: x",),
 )
-_CUT_OFF = NewMessage({"role": "assistant", "content": "I th"}, status="incomplete")
+_CUT_OFF = plan_append(
+    [
+        (
+            Facts(Role.ASSISTANT, OrderState.INTERRUPTED),
+            PlannedMessage(Role.ASSISTANT, None, 6, '{"role":"assistant","content":"I th"}', incomplete=True),
+        )
+    ]
+)
 
 
 def talks(policies: Sequence[RolePolicy] = tuple(RolePolicy), *, items: bool | None = None) -> st.SearchStrategy[Talk]:
@@ -74,8 +82,8 @@ def _talk(policy: RolePolicy, items: bool, moves: list[tuple[int, int, int]]) ->
             _meddle(talk, which)
         elif move == 14:
             (talk.begin_run, talk.end_run)[which % 2]()
-        elif move == 13 and policy is RolePolicy.STRICT:
-            talk.say(_CUT_OFF)
+        elif move == 13:
+            talk.append(_CUT_OFF)
         else:
             talk.say(*[_costing(line, tokens) for line in choices[which % len(choices)] if _is_new(talk, line)])
     return talk

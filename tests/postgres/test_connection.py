@@ -19,8 +19,6 @@ from keepsay.store.postgres.connection import OneTripConnection, open_pool
 from keepsay.store.postgres.dsn import Dsn
 from keepsay.testing.wire import CountingProxy
 
-pytest_plugins = ["conftest_server"]
-
 Script = Callable[[str], Awaitable[None]]
 
 ECHO = "SELECT n, said FROM trial.echo_v1($1)"

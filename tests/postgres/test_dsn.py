@@ -14,10 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keepsay.embedded import EmbeddedPostgres
 from keepsay.errors import ConfigurationError
 from keepsay.store.postgres.dsn import Dsn, parse_dsn
-
-pytest_plugins = ["conftest_server"]
 
 NEON = (
     "postgresql://owner:npg_S3cret@ep-cool-sun-123-pooler.eu-central-1.aws.neon.tech/neondb"
@@ -169,15 +168,15 @@ def test_a_certificate_file_that_is_missing_is_a_configuration_error(tmp_path: P
         dsn.connect_arguments()
 
 
-async def test_the_driver_takes_the_arguments_by_socket_and_by_tcp(running_server: Dsn) -> None:
-    for host in (running_server.host, "127.0.0.1"):
-        dsn = parse_dsn(f"postgresql://tester@/postgres?host={host}&port={running_server.port}")
+async def test_the_driver_takes_the_arguments_by_socket_and_by_tcp(running_server: EmbeddedPostgres) -> None:
+    for url in (running_server.dsn, running_server.tcp_dsn):
+        dsn = parse_dsn(url)
         connection = await asyncpg.connect(**dsn.connect_arguments())
         assert await connection.fetchval("SHOW application_name") == "keepsay"
         await connection.close()
 
 
-async def test_a_server_without_tls_is_refused_when_the_url_asks_for_it(running_server: Dsn) -> None:
-    dsn = parse_dsn(f"postgresql://tester@127.0.0.1:{running_server.port}/postgres?sslmode=require")
+async def test_a_server_without_tls_is_refused_when_the_url_asks_for_it(running_server: EmbeddedPostgres) -> None:
+    dsn = parse_dsn(running_server.tcp_dsn.replace("sslmode=disable", "sslmode=require"))
     with pytest.raises(ConnectionError):
         await asyncpg.connect(**dsn.connect_arguments())

@@ -34,8 +34,6 @@ from keepsay.store.postgres.dsn import Dsn
 from keepsay.store.postgres.faults import fault_from, poisons_connection
 from keepsay.store.postgres.refusals import refusal_from
 
-pytest_plugins = ["conftest_server"]
-
 RUN_7 = str(run_id_of(7))
 NOT_REACHED = ["57P03", "53300", "08001", "08004", "28000", "28P01", "3D000"]
 SERVER_SAID_NO = ["23503", "25006", "53100", "53200", "40001", "40P01", "55P03", "57014", "42501"]

@@ -17,8 +17,6 @@ from keepsay.store.postgres.dsn import Dsn
 from keepsay.testing.pgbouncer import PgBouncer
 from keepsay.testing.wire import CountingProxy
 
-pytest_plugins = ["conftest_server"]
-
 ECHO = "SELECT n, said FROM trial.echo_v1($1)"
 CALLS = 2400
 

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from keepsay.cli import doctor, leaving, migrate, reading, serve, session
-from keepsay.cli.exits import EXIT_CODES, run
+from keepsay.cli.exits import EXIT_CODES, ending
 from keepsay.cli.screen import note, printable, say
-from keepsay.errors import ConfigurationError
+from keepsay.library.env_file import load_env_file
 
 __all__ = ["app"]
 
@@ -76,14 +76,5 @@ def keepsay(
     if not logger.handlers:
         logger.addHandler(_Notes())
         logger.propagate = False
-    if env_file.is_file():  # before the command's own options are read
-        run(_load(env_file))
-
-
-async def _load(env_file: Path) -> None:
-    from keepsay.server.settings import load_env_file
-
-    try:
-        load_env_file(env_file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{env_file} cannot be read: {error}.") from error
+    with ending():
+        load_env_file(env_file)  # before the command's own options are read

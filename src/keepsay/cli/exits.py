@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 import typer
@@ -23,7 +24,7 @@ from keepsay.errors import (
 )
 from keepsay.model.json_text import JsonObject, JsonValue, write_json
 
-__all__ = ["EXIT_CODES", "ExitCode", "run"]
+__all__ = ["EXIT_CODES", "ExitCode", "ending", "exit_code", "facts", "run"]
 
 
 class ExitCode(IntEnum):
@@ -63,12 +64,21 @@ _BY_ERROR: tuple[tuple[type[KeepsayError], ExitCode], ...] = (
 
 
 def run(work: Coroutine[object, object, ExitCode | None], *, json: bool = False) -> None:
-    """Do a command's work and end it with the right exit code.
+    """Do a command's work and end it with its exit code; see ``ending``."""
+    with ending(json=json):
+        code = asyncio.run(work)
+    if code:
+        raise typer.Exit(code)
 
-    One of keepsay's errors becomes one line on stderr and, with ``json``, an object on stdout as well.
+
+@contextmanager
+def ending(*, json: bool = False) -> Iterator[None]:
+    """End the command when one of keepsay's errors comes: a line on stderr, its exit code, and never a traceback.
+
+    With ``json`` the error is an object on stdout as well.
     """
     try:
-        code = asyncio.run(work)
+        yield
     except KeepsayError as error:
         if json:
             say(write_json({"error": facts(error)}))
@@ -76,8 +86,6 @@ def run(work: Coroutine[object, object, ExitCode | None], *, json: bool = False)
         raise typer.Exit(exit_code(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    if code:
-        raise typer.Exit(code)
 
 
 def exit_code(error: KeepsayError) -> ExitCode:

@@ -75,7 +75,7 @@ class Place:
     def is_embedded(self) -> bool:
         return not self.database_url
 
-    def open(self) -> Keepsay:
+    def open(self, *, pool_size: int = 2) -> Keepsay:
         """The library on this database; it connects when it is used. Raises ``ConfigurationError``."""
         from keepsay.library.client import Keepsay
 
@@ -84,7 +84,7 @@ class Place:
             schema=self.schema,
             auto_migrate=self.auto_migrate.value,
             migration_url=self.migration_url,
-            pool_size=2,
+            pool_size=pool_size,
             home=self.home,
         )
 

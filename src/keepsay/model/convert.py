@@ -1,7 +1,8 @@
 """Messages in the shapes that models take: OpenAI Chat Completions and OpenAI Responses.
 
 A payload goes out verbatim in its own format, is translated between the two, and passes through untouched when its
-format is another. What Chat Completions has no shape for (reasoning, hosted tools' items) is left out there.
+format is another. For Chat Completions the items of one step of the assistant become one message, and what has no shape
+there (reasoning, hosted tools' items) is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def with_summary(system_prompt: JsonValue, summary: Summary | None) -> JsonValue
 
 
 def to_chat(messages: Iterable[Message]) -> list[JsonObject]:
-    """The messages for Chat Completions; the items of one step of the assistant become one message."""
+    """The messages for Chat Completions."""
     shaped = _Chat()
     for message in messages:
         shaped.add(message)
@@ -52,15 +53,18 @@ class _Chat:
         self.messages: list[JsonObject] = []
         self._step: int | None = None
         """Where the message stands that the assistant's next item goes into."""
+        self._has_items = False
+        """Whether it has items, be it such as have no shape here."""
         self._waiting: set[JsonValue] = set()
 
     def add(self, message: Message) -> None:
         is_item = message.format == OPENAI_RESPONSES
         shaped = _item_to_chat(message.payload) if is_item else message.payload
         if shaped is None:
+            self._has_items |= message.role is Role.ASSISTANT
             return
-        if is_item and shaped["role"] == "assistant":
-            self._add_to_step(shaped)
+        if message.role is Role.ASSISTANT:
+            self._add_to_step(shaped, is_item=is_item)
             return
         self.messages.append(shaped)
         if message.role is Role.TOOL:
@@ -70,12 +74,14 @@ class _Chat:
         if not self._waiting:
             self._step = None
 
-    def _add_to_step(self, shaped: JsonObject) -> None:
-        if self._step is None:
+    def _add_to_step(self, shaped: JsonObject, *, is_item: bool) -> None:
+        if self._step is not None and (is_item or self._has_items):
+            self.messages[self._step] = _join(self.messages[self._step], shaped)
+            self._has_items = True
+        else:
             self._step = len(self.messages)
             self.messages.append(shaped)
-        else:
-            self.messages[self._step] = _join(self.messages[self._step], shaped)
+            self._has_items = is_item
         self._waiting |= {call["id"] for call in _objects(shaped.get("tool_calls"))}
 
 
@@ -99,8 +105,8 @@ def _calling(call: JsonObject) -> JsonObject:
 
 
 def _join(earlier: JsonObject, later: JsonObject) -> JsonObject:
-    """One assistant message of two items."""
-    joined: JsonObject = {"role": "assistant", "content": _add(earlier.get("content"), later.get("content"))}
+    """One assistant message of two."""
+    joined = earlier | later | {"content": _add(earlier.get("content"), later.get("content"))}
     calls: list[JsonValue] = [*_objects(earlier.get("tool_calls")), *_objects(later.get("tool_calls"))]
     return joined | {"tool_calls": calls} if calls else joined
 

@@ -82,6 +82,8 @@ class _Pairing:
         self.paired: list[Message] = []
         self.strays: list[Message] = []
         self.waiting: dict[str, tuple[OpenCall, Message]] = {}
+        self._called: set[str] = set()
+        """The ids called since no call waited."""
         self._facts = [_read_calls(message) for message in unit]
         self._answered_at = {call_id: at for at, facts in enumerate(self._facts) for call_id in facts.answers}
 
@@ -93,6 +95,7 @@ class _Pairing:
             self.interrupt([call_id for call_id in self.waiting if not self._may_wait(call_id, at, message)])
         self.paired.append(message)
         self.waiting |= {call.call_id: (call, message) for call in facts.opens}
+        self._called = (self._called | {call.call_id for call in facts.opens}) if self.waiting else set()
 
     def _answer(self, message: Message, call_ids: Sequence[str]) -> None:
         if not all(call_id in self.waiting for call_id in call_ids):
@@ -104,7 +107,8 @@ class _Pairing:
         """Whether a call may still wait after this message: while both are items of one Responses answer."""
         opens = [call.call_id for call in self._facts[at].opens]
         both_items = self.waiting[call_id][0].format == message.format == OPENAI_RESPONSES
-        return both_items and call_id not in opens and (bool(opens) or self._answered_at.get(call_id, -1) > at)
+        answered_later = self._answered_at.get(call_id, -1) > at
+        return both_items and self._called.isdisjoint(opens) and (bool(opens) or answered_later)
 
     def interrupt(self, call_ids: Sequence[str]) -> None:
         """Put in stand-in results for these calls, which then wait no more."""

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, Route
 
 import keepsay as package
 from keepsay.errors import InvalidInput, KeepsayError
@@ -28,10 +28,12 @@ from keepsay.server.routes import chat, conversations, messages, probes, session
 from keepsay.server.settings import Settings, load_env_file
 from keepsay.server.turns import Turns
 
-__all__ = ["create_app", "from_environment"]
+__all__ = ["assemble", "create_app", "from_environment"]
 
 SETTLE_SECONDS = 3.0
 """How long turns that the server's end has cut off get to say so to the database."""
+
+_ROUTERS = (probes.router, conversations.router, messages.router, chat.router, sessions.router)
 
 _ABOUT = """Durable, user-isolated, resumable conversations on your own Postgres.
 
@@ -49,23 +51,25 @@ def create_app(
     by default the environment's. Raises ``ConfigurationError``.
     """
     settings = Settings.from_environment() if settings is None else settings
+    return assemble(Keepsay() if keepsay is None else keepsay, agent, settings, closes_keepsay=keepsay is None)
+
+
+def assemble(keepsay: Keepsay, agent: Agent | None, settings: Settings, *, closes_keepsay: bool) -> FastAPI:
+    """``create_app`` with everything said."""
     agent = load_agent(settings.agent, settings) if agent is None else agent
-    opened = Keepsay() if keepsay is None else None
-    used = keepsay or opened
-    assert used is not None
-    parts = Parts(used, DevAuth(settings.allowed_hosts), Turns(agent), Readiness(used))
+    parts = Parts(keepsay, DevAuth(settings.allowed_hosts), Turns(agent), Readiness(keepsay))
     app = DescribedApp(
         title="keepsay",
         version=package.__version__,
         description=_ABOUT,
-        lifespan=_lifespan(parts, agent, opened),
+        lifespan=_lifespan(parts, agent, closes_keepsay=closes_keepsay),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.keepsay_parts = parts
-    for routes in (probes, conversations, messages, chat, sessions):
-        app.include_router(routes.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     _map_errors(app)
     app.add_middleware(BodyLimit, limit=limits.BODY_BYTES)
     app.add_middleware(Gate, auth=parts.auth)
@@ -80,7 +84,7 @@ def from_environment() -> FastAPI:
 
 
 def _lifespan(
-    parts: Parts, agent: Agent, opened: Keepsay | None
+    parts: Parts, agent: Agent, *, closes_keepsay: bool
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Closes what the app opened, when it ends, after the turns under way."""
 
@@ -89,8 +93,8 @@ def _lifespan(
         yield
         await parts.turns.settle(SETTLE_SECONDS)
         await parts.readiness.aclose()
-        if opened is not None:
-            await opened.close()
+        if closes_keepsay:
+            await parts.keepsay.close()
         if callable(close := getattr(agent, "aclose", None)):
             await close()
 
@@ -125,7 +129,8 @@ def _translated(request: Request, error: HTTPException) -> KeepsayError:
 def _allowed(request: Request) -> tuple[str, ...]:
     """Every method that this path takes; Starlette names those of one route alone."""
     found: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
+    for router in _ROUTERS:
+        for route in router.routes:
+            if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+                found |= route.methods or set()
     return tuple(sorted(found))

@@ -22,6 +22,7 @@ __all__ = ["Authenticator", "DevAuth", "check_bind", "header_text"]
 
 LOCAL_USER = "local"
 USER_HEADER = "X-Keepsay-User"
+LOOPBACK_ALONE: frozenset[AuthName] = frozenset({"dev"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 _AUTHORITY = re.compile(r"([a-z0-9._-]{1,255}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -42,9 +43,9 @@ class Authenticator(Protocol):
 
 def check_bind(host: str, auth: AuthName) -> None:
     """Raise ``ConfigurationError`` if this way to know users may not listen there."""
-    if auth == "dev" and not _is_loopback(host) and host != "localhost":
+    if auth in LOOPBACK_ALONE and not _is_loopback(host) and host != "localhost":
         raise ConfigurationError(
-            f"Auth 'dev' believes whoever asks, so it listens on 127.0.0.1, ::1 or localhost alone, not on {host!r}."
+            f"Auth {auth!r} believes whoever asks, so it listens on 127.0.0.1, ::1 or localhost alone, not on {host!r}."
         )
 
 

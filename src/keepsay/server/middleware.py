@@ -91,9 +91,11 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         error = BodyTooLarge(self._limit)
-        length = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
         if not length.isdigit() or len(length) > 15 or int(length) > self._limit:
-            await _drain(receive)
+            if "expect" not in headers:  # it waits to be told before it sends
+                await _drain(receive)
             await problem_response(error, scope["method"])(scope, receive, send)
             return
         counted = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated
-from uuid import uuid4
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -55,13 +54,12 @@ def idempotency_key(request: Request) -> str | None:
     return header_text(request.headers, "Idempotency-Key")
 
 
-def request_id_of(request: Request, said: str | None) -> str:
-    """The key of a turn: ``request_id`` of the body, the ``Idempotency-Key`` header, or a new one."""
+def request_id_of(request: Request, said: str | None) -> str | None:
+    """The key of a turn: ``request_id`` of the body, or the ``Idempotency-Key`` header."""
     header = idempotency_key(request)
     if said is not None and header is not None and said != header:
         raise InvalidInput("request_id and the Idempotency-Key header differ; give one of them.", field="request_id")
-    found = said if said is not None else header
-    return str(uuid4()) if found is None else found
+    return said if said is not None else header
 
 
 def replay_mark(replayed: bool) -> dict[str, str]:

@@ -34,17 +34,17 @@ class Readiness:
             if not done:
                 raise Unavailable("The database has not answered yet.", outcome="not_applied")
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
 
     async def _look(self) -> None:
-        self._error = None
+        found: KeepsayError | None = Unavailable("The look at the database was cut short.", outcome="not_applied")
         try:
             await self._keepsay.user("keepsay-readiness").list(limit=1)
+            found = None
         except KeepsayError as error:
-            self._error = error
+            found = error
         finally:
-            self._looked = time.monotonic()
-            self._looking = None
+            self._error, self._looked, self._looking = found, time.monotonic(), None
 
     async def aclose(self) -> None:
         """Stop looking."""

@@ -87,16 +87,17 @@ class NotJson(KeepsayError):
 
 
 class AgentFailed(KeepsayError):
-    """The agent raised, or gave no usable answer. The user's message is stored: retry with the same ``request_id``.
+    """The agent raised, or gave no usable answer. Retry with the ``request_id``, or go on in the conversation.
 
-    The outcome is not ``not_applied``, for the user's message was.
+    The outcome is not ``not_applied``, for the user's message was stored.
     """
 
     code = "agent_failed"
     outcome = "unknown"
 
-    def __init__(self, *, run_id: str, conversation_id: str, request_id: str) -> None:
-        super().__init__("The agent failed to answer; your message is kept. Retry with the same request_id.")
+    def __init__(self, *, run_id: str, conversation_id: str, request_id: str | None) -> None:
+        advice = "Go on in the conversation" if request_id is None else "Retry with this request_id"
+        super().__init__(f"The agent failed to answer; your message is kept. {advice}.")
         self.run_id = run_id
         self.conversation_id = conversation_id
         self.request_id = request_id

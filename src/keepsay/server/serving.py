@@ -10,7 +10,7 @@ import uvicorn
 from keepsay.errors import ConfigurationError
 from keepsay.library.client import Keepsay
 from keepsay.server.agents import Agent
-from keepsay.server.app import create_app
+from keepsay.server.app import assemble
 from keepsay.server.auth import check_bind
 from keepsay.server.settings import Settings
 
@@ -30,12 +30,12 @@ Try:
 def serve(settings: Settings | None = None, *, keepsay: Keepsay | None = None, agent: Agent | None = None) -> None:
     """Run the server until SIGINT or SIGTERM, then let answers under way finish (``settings.shutdown_seconds``).
 
-    Once it listens it prints what to try. Raises ``ConfigurationError`` for settings that cannot be, such as auth
-    ``dev`` on an address that others reach, and for a port that is taken.
+    Once it listens it prints what to try. ``keepsay`` is closed in the end. Raises ``ConfigurationError`` for settings
+    that cannot be, such as auth ``dev`` on an address that others reach, and for a port that is taken.
     """
     settings = Settings.from_environment() if settings is None else settings
     check_bind(settings.host, settings.auth)
-    app = create_app(keepsay, agent=agent, settings=settings)
+    app = assemble(Keepsay() if keepsay is None else keepsay, agent, settings, closes_keepsay=True)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Self, get_args
 
 from keepsay.errors import ConfigurationError
+from keepsay.library.env_file import load_env_file
 
 __all__ = ["AuthName", "Settings", "load_env_file"]
 
@@ -78,27 +78,3 @@ def _level(text: str) -> str:
     if text.lower() not in levels:
         raise ConfigurationError(f"KEEPSAY_LOG_LEVEL is one of {', '.join(levels)}, not {text!r}.")
     return text.lower()
-
-
-def load_env_file(path: Path = Path(".env")) -> None:
-    """Put the variables of a ``.env`` file, if it is there, into the environment; what is set already stays.
-
-    Lines are ``NAME=value``, with ``export`` before and quotes around the value allowed; ``#`` starts a comment line.
-    """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        return
-    for number, line in enumerate(lines, 1):
-        name, found, value = line.strip().removeprefix("export ").partition("=")
-        if not name.strip() or name.startswith("#"):
-            continue
-        if not found:
-            raise ConfigurationError(f"{path}, line {number}: expected NAME=value.")
-        os.environ.setdefault(name.strip(), _unquoted(value.strip()))
-
-
-def _unquoted(value: str) -> str:
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
-    return value

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from keepsay.errors import InvalidInput, KeepsayError, RoleOrderError, RunSuperseded, Unavailable
 from keepsay.library.messages import AnyMessage
@@ -70,17 +70,23 @@ class Turns:
         self._under_way: set[asyncio.Task[object]] = set()
 
     async def take(
-        self, user: UserScope, conversation_id: UUID | str, *messages: AnyMessage, request_id: str, window: Window
+        self,
+        user: UserScope,
+        conversation_id: UUID | str,
+        *messages: AnyMessage,
+        request_id: str | None,
+        window: Window,
     ) -> Turn:
         """Answer the messages; without any, what stands there. The same ``request_id`` again gives the first answer.
 
         Raises ``AgentFailed``, and as ``UserScope.run`` does. Once the user's messages are stored, no error says
         ``not_applied``.
         """
+        key = str(uuid4()) if request_id is None else request_id
         with self._counted():
-            async with user.run(conversation_id, *messages, key=request_id, window=window) as run:
+            async with user.run(conversation_id, *messages, key=key, window=window) as run:
                 if not run.replayed:
-                    await self._answer(run, user, request_id)
+                    await self._answer(run, user, key if messages else request_id)
         return Turn(run.conversation_id, run.id, run.messages, run.replayed)
 
     async def settle(self, seconds: float) -> None:
@@ -98,7 +104,7 @@ class Turns:
         finally:
             self._under_way.discard(task)
 
-    async def _answer(self, run: Run, user: UserScope, request_id: str) -> None:
+    async def _answer(self, run: Run, user: UserScope, request_id: str | None) -> None:
         context = AgentContext(user.user_id, run.conversation_id, run.id, run.attempt)
         failure = AgentFailed(run_id=str(run.id), conversation_id=str(run.conversation_id), request_id=request_id)
         try:

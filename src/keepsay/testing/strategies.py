@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
 from keepsay.model import limits
 from keepsay.model.json_text import JsonObject, JsonValue
 from keepsay.model.messages import OPENAI_RESPONSES, NewMessage
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 __all__ = [
     "call_ids",
@@ -22,6 +26,10 @@ __all__ = [
     "unknown_entries",
     "user_ids",
 ]
+
+
+def _seldom(some: st.SearchStrategy[T], usual: U) -> st.SearchStrategy[T | U]:
+    return st.one_of(*[st.just(usual)] * 5, some)
 
 
 def texts(*, max_size: int = 20) -> st.SearchStrategy[str]:
@@ -149,13 +157,13 @@ def unknown_entries() -> st.SearchStrategy[NewMessage]:
 def _messages(payloads: st.SearchStrategy[JsonObject], format: str) -> st.SearchStrategy[NewMessage]:  # noqa: A002
     return st.builds(
         NewMessage,
-        payload=st.builds(_with_extras, payloads, st.just({}) | json_objects()),
+        payload=st.builds(_with_extras, payloads, _seldom(json_objects(), {})),
         format=st.just(format),
         status=st.sampled_from(["complete", "complete", "incomplete"]),
-        metadata=st.just({}) | metadata(),
-        usage=st.none() | json_objects(),
-        client_id=st.none() | st.sampled_from(["item_1", "item_2", "item_3"]),
-        tokens=st.none() | st.integers(0, 1000),
+        metadata=_seldom(metadata(), {}),
+        usage=_seldom(json_objects(), None),
+        client_id=st.sampled_from([*[None] * 12, "item_1", "item_2", "item_3"]),
+        tokens=st.sampled_from([None, 0, 1, 10, 1000]),
     )
 
 

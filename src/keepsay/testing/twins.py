@@ -57,14 +57,14 @@ class Twins:
         self.meetings = Meetings()
         self.differed = False
         """Whether they did in this history: nothing more can be learnt from it then."""
-        self._runner = runner
+        self._wait = runner.get_loop().run_until_complete
 
     def ask(
         self, verb: str, call: Callable[[Store], Awaitable[T]], *, window: Window | None = None
     ) -> T | KeepsayError:
         """The answer of the first; raises ``Difference`` unless the other's is the same. What is built of ``window``
         is compared, not what the stores read for it."""
-        first, second = self._runner.run(self._ask_both(call))
+        first, second = self._wait(self._ask_both(call))
         self.meetings.verbs[verb] += 1
         if isinstance(first, KeepsayError):
             self.meetings.errors[type(first).__name__] += 1
@@ -82,12 +82,12 @@ class Twins:
             for side in (self.one, self.other):
                 await side.expire_lease(owner, conversation_id)
 
-        self._runner.run(both())
+        self._wait(both())
         self.meetings.verbs["(lease expires)"] += 1
 
     def peek(self, call: Callable[[Store], Awaitable[T]]) -> T | KeepsayError:
         """What the first answers, to decide what to ask next; not counted and not compared."""
-        return self._runner.run(_answer(call, self.one.store))
+        return self._wait(_answer(call, self.one.store))
 
 
 async def _answer(call: Callable[[Store], Awaitable[T]], store: Store) -> T | KeepsayError:

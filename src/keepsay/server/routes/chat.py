@@ -71,9 +71,10 @@ async def chat(user_id: str, request: Request, parts: PartsOf) -> Response:
     return JsonResponse(_shown(turn), headers=replay_mark(turn.replayed))
 
 
-async def _first_turn(parts: PartsOf, user: UserScope, message: NewMessage, request_id: str) -> Turn:
+async def _first_turn(parts: PartsOf, user: UserScope, message: NewMessage, request_id: str | None) -> Turn:
     """Create the conversation together with the user's message: no failure leaves an empty one behind."""
-    created = await user.create(messages=[message], key=key_for("chat", request_id))
+    key = None if request_id is None else key_for("chat", request_id)
+    created = await user.create(messages=[message], key=key)
     try:
         return await parts.turns.take(user, ConversationId(created.id), request_id=request_id, window=Window())
     except KeepsayError as error:

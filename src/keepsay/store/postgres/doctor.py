@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from statistics import median
+from typing import TypeAlias
 
 import asyncpg
 
@@ -44,6 +45,8 @@ CONNECT_SECONDS = 15.0
 STATEMENT_SECONDS = 5.0
 TRIPS = 5
 
+Walls: TypeAlias = tuple[Access, list[Doors], list[Table]]
+
 
 async def diagnose(dsn: Dsn, schema: str, *, auto_migrate: AutoMigrate = "empty") -> list[Finding]:
     """Every finding, in the order in which to mend them. An unreachable database is a finding, the last one.
@@ -57,7 +60,10 @@ async def diagnose(dsn: Dsn, schema: str, *, auto_migrate: AutoMigrate = "empty"
         async with _connected(dsn) as connection:
             connected = time.perf_counter()
             findings += await _server(connection, dsn, (connected - began) * 1000)
-            findings += await _schema(connection, dsn, schema, auto_migrate)
+            more, walls = await _schema(connection, schema, auto_migrate)
+        findings += more
+        if walls is not None:  # over the application's own pool, once the connection above is free again
+            findings.append(judge_isolation(*walls, binds=await _row_security(dsn, schema), schema=schema))
     except (Unavailable, ConfigurationError) as error:
         reached = any(finding.name == "server" for finding in findings)
         findings.append(_broken(error) if reached else _unreachable(error))
@@ -152,28 +158,27 @@ async def _skew(connection: asyncpg.Connection, clock: str) -> tuple[float, floa
 
 
 async def _schema(  # type: ignore[no-any-unimported]
-    connection: asyncpg.Connection, dsn: Dsn, schema: str, auto_migrate: AutoMigrate
-) -> list[Finding]:
+    connection: asyncpg.Connection, schema: str, auto_migrate: AutoMigrate
+) -> tuple[list[Finding], Walls | None]:
+    """What there is to say of the schema, and, if it is sound, what is needed to judge the isolation of users."""
     sql, newest = load_doctor(schema), load_migrations(schema)[-1].version
     access = Access(**dict(await connection.fetchrow(sql["access"])))
     if access.is_empty:
         state = SchemaState((), load_migrations(schema))
-        return [judge_migrations(state, schema, newest=newest, auto_migrate=auto_migrate)]
+        return [judge_migrations(state, schema, newest=newest, auto_migrate=auto_migrate)], None
     doors = [Doors(**dict(row)) for row in await connection.fetch(sql["doors"])]
     privileges = judge_access(access, doors, load_grants(schema, access.role))
     if not access.may_read:
-        return [privileges]
+        return [privileges], None
     try:
         state = await read_schema_state(connection, schema)
     except ConfigurationError as error:
-        return [Finding("migrations", "problem", error.message, "Name another schema in KEEPSAY_SCHEMA."), privileges]
+        foreign = Finding("migrations", "problem", error.message, "Name another schema in KEEPSAY_SCHEMA.")
+        return [foreign, privileges], None
     migrations = judge_migrations(state, schema, newest=newest, auto_migrate=auto_migrate)
-    if state.pending or privileges.level != "ok":
-        return [migrations, privileges]
-    binds = await _row_security(dsn, schema)
     tables = [Table(**dict(row)) for row in await connection.fetch(sql["tables"])]
-    isolation = judge_isolation(access, doors, tables, binds=binds, wanted_owner=f"{schema}_functions")
-    return [migrations, privileges, isolation]
+    sound = migrations.level == privileges.level == "ok"
+    return [migrations, privileges], (access, doors, tables) if sound else None
 
 
 async def _row_security(dsn: Dsn, schema: str) -> bool:

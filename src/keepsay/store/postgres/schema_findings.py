@@ -15,7 +15,6 @@ from keepsay.store.postgres.pool import AutoMigrate
 class Access:
     """What the role that logged in may see of the schema. ``role`` is quoted if SQL wants it so."""
 
-    schema: str
     role: str
     schema_usage: bool
     public_usage: bool
@@ -70,7 +69,7 @@ def judge_access(access: Access, doors: Sequence[Doors], grants: str) -> Finding
 
 
 def judge_isolation(
-    access: Access, doors: Sequence[Doors], tables: Sequence[Table], *, binds: bool, wanted_owner: str
+    access: Access, doors: Sequence[Doors], tables: Sequence[Table], *, binds: bool, schema: str
 ) -> Finding:
     """Whether the second wall stands: the functions' owner is subject to policies that every table has, and owns none.
 
@@ -84,7 +83,7 @@ def judge_isolation(
         "tables_without_policy": list(bare),
     }
     if access.public_usage and any(each.open_to_all for each in doors):
-        mend = f"REVOKE USAGE ON SCHEMA {access.schema} FROM PUBLIC;"
+        mend = f"REVOKE USAGE ON SCHEMA {schema} FROM PUBLIC;"
         return Finding("row-level security", "problem", "every role may call the functions", mend, facts)
     if bare:
         mend = "Somebody changed that: ALTER TABLE ... FORCE ROW LEVEL SECURITY, or make the policy own_rows again."
@@ -97,7 +96,7 @@ def judge_isolation(
         found = f"binds, but the functions belong to {', '.join(owners)}, who owns the tables and could turn it off"
     else:
         found = f"does not bind: the functions belong to {', '.join(strong or owners)}, who goes round it"
-    mend = f"As a superuser: CREATE ROLE {wanted_owner} NOLOGIN; GRANT {wanted_owner} TO {tables[0].owner};"
+    mend = f"As a superuser: CREATE ROLE {schema}_functions NOLOGIN; GRANT {schema}_functions TO {tables[0].owner};"
     return Finding("row-level security", "warning", found, f"{mend}\nThen run `keepsay migrate`.", facts)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+
+import asyncpg
 
 from keepsay.errors import KeepsayError
 from keepsay.model.conversation import Conversation, ConversationStatus, RunRecord, Summary
@@ -93,7 +96,9 @@ class PostgresStore:
                     rows: list[Row] = await connection.call(self._calls[name], *parameters, timeout=timeout)
                 except BaseException as error:
                     if poisons_connection(error):
-                        connection.terminate()
+                        # The call may have ended it itself, and the pool taken it back: no error may hide the first.
+                        with contextlib.suppress(asyncpg.InterfaceError):
+                            connection.terminate()
                     raise
                 return rows
         except KeepsayError:

@@ -114,6 +114,14 @@ class RunContract:
             await talk.finish(hold, status=RunStatus.FAILED)
         assert refused.value.run_id == str(hold.run_id)
 
+    async def test_a_run_that_finished_without_a_word_takes_none_afterwards(self, store: Store) -> None:
+        talk = await start_talk(store)
+        hold = await talk.hold("user: hi")
+        await talk.finish(hold)
+        with pytest.raises(RunSuperseded):
+            await talk.finish(hold, "assistant: hello")
+        assert (await talk.finish(hold)).appended is None
+
     async def test_a_cancelled_run_is_not_told_that_its_last_words_were_kept(self, store: Store) -> None:
         talk = await start_talk(store)
         hold = await talk.hold("user: hi")

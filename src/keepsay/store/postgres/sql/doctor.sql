@@ -27,7 +27,6 @@ SELECT clock_timestamp()::timestamptz AS now;
 
 -- name: access
 SELECT
-    w.wanted AS schema,
     quote_ident(current_user)::text AS role,
     coalesce(has_schema_privilege(n.oid, 'USAGE'), false)::bool AS schema_usage,
     coalesce(has_schema_privilege('public', n.oid, 'USAGE'), false)::bool AS public_usage,

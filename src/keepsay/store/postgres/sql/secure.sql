@@ -5,11 +5,14 @@ DO $secure$
 DECLARE
     f record;
 BEGIN
-    BEGIN
-        CREATE ROLE __role__ NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS;
-    EXCEPTION
-        WHEN duplicate_object OR unique_violation THEN NULL; -- of another schema or database, or made just now
-    END;
+    -- It may be there: from another database, or made by somebody who may make roles for one who may not.
+    IF to_regrole('__role__') IS NULL THEN
+        BEGIN
+            CREATE ROLE __role__ NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS;
+        EXCEPTION
+            WHEN duplicate_object OR unique_violation THEN NULL; -- made just now
+        END;
+    END IF;
     -- USAGE and not MEMBER: from Postgres 16 on whoever makes a role is a member that may neither use nor become it.
     IF NOT pg_has_role(current_user, '__role__', 'USAGE') THEN
         GRANT __role__ TO CURRENT_USER;
@@ -35,5 +38,6 @@ EXCEPTION
     WHEN insufficient_privilege THEN
         RAISE WARNING 'keepsay: this role may not make the role __role__ (%); user isolation rests on the functions alone',
             SQLERRM;
+        REVOKE ALL ON ALL FUNCTIONS IN SCHEMA __schema__ FROM PUBLIC;
 END
 $secure$;

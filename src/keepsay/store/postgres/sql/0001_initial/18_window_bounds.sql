@@ -15,10 +15,10 @@ DECLARE
     v_tokens bigint := 0;
     v_newest boolean := true; -- in the newest turn of which anything can be in
     v_counts boolean := true; -- whether this turn's messages count; NULL until its last one is seen
-    v_unit_used boolean := false; -- anything of this unit can be in
-    v_step_read boolean := false; -- the newest turn's last step is read whole, and
-    v_question_read boolean := false; -- its last question too: they stay whatever the limits; is m of them?
-    v_core boolean;
+    v_step_used boolean := false; -- anything of this step can be in
+    v_step_read boolean := false; -- this turn's last step is read whole
+    v_question_read boolean := false; -- this turn's last question is read
+    v_core boolean; -- m is of that step or question of the newest turn, which stay whatever the limits
     v_extra boolean := false; -- anything else was counted
     v_later_role smallint := 4; -- of the message after m, of those that the order sees
     v_later_run bigint;
@@ -45,15 +45,16 @@ BEGIN
             v_newest := v_count = 0;
             v_counts := CASE WHEN v_newest THEN true END;
             v_step_read := false;
-            v_unit_used := false;
+            v_question_read := false;
+            v_step_used := false;
             low := v_after;
         ELSIF v_later_role IN (0, 1, 4) OR m.role < 2 OR (m.role = 3 AND m.state <> 5 AND v_later_role = 2) THEN
             -- m is the last of an older unit
-            IF from_start AND (v_newest OR v_later_role < 2) THEN
+            IF from_start AND (v_newest OR v_question_read) THEN
                 low := v_after;
             END IF;
-            v_step_read := v_step_read OR (v_later_role IN (2, 3) AND v_unit_used);
-            v_unit_used := false;
+            v_step_read := v_step_read OR (v_later_role IN (2, 3) AND v_step_used);
+            v_step_used := false;
         END IF;
         v_core := v_newest AND (
             v_count = 0
@@ -81,7 +82,7 @@ BEGIN
             END IF;
         END IF;
         v_question_read := v_question_read OR (v_usable AND m.role < 2);
-        v_unit_used := v_unit_used OR v_usable;
+        v_step_used := v_step_used OR (v_usable AND m.role <> 4);
         IF m.role <> 4 THEN
             v_later_role := m.role;
             v_later_run := m.run_id;

@@ -20,7 +20,7 @@ BEGIN
     r := __schema__.get_run(c, p_run_id);
     replayed := c.active_run IS DISTINCT FROM p_run_id AND r.fence = p_fence AND r.status = p_status;
     IF replayed THEN
-        IF r.finish_seq = 0 AND cardinality(p_roles) > 0 THEN -- somebody else ended it likewise, without these messages
+        IF r.finish_seq = 0 AND cardinality(p_roles) > 0 THEN -- it ended likewise, but without these messages
             PERFORM __schema__.refuse('KS004', jsonb_build_object('run_id', p_run_id));
         END IF;
         SELECT m.seq, m.created_at INTO first_seq, created_at
@@ -33,7 +33,9 @@ BEGIN
         first_seq := c.head + 1;
         c := __schema__.put_messages(c, p, p_run_id, NULL, NULL);
         created_at := c.updated_at - (c.head - first_seq) * interval '1 microsecond';
-        c := __schema__.save_conversation(__schema__.close_run(c, p_status, p_error, first_seq));
+        c := __schema__.save_conversation(__schema__.close_run(
+            c, p_status, p_error, CASE WHEN cardinality(p_roles) > 0 THEN first_seq ELSE 0 END
+        ));
         r := __schema__.get_run(c, p_run_id);
     END IF;
     run := __schema__.shown_run(r);
