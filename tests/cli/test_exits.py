@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import keepsay as package
+from keepsay.cli.app import app
 from keepsay.cli.exits import ExitCode, exit_code, facts
 from keepsay.errors import ConversationBusy, KeepsayError, UnansweredCalls
 
@@ -53,9 +55,9 @@ def test_help_names_every_command_and_exit_code() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_names_the_environment_variable_of_every_option(command: str) -> None:
-    ran = keepsay(command, "--help")
-    assert ran.code == 0
-    options = ran.out[ran.out.index("\nOptions:") :].split("\n  -")[1:]
+    ran = CliRunner().invoke(app, [command, "--help"])
+    assert ran.exit_code == 0
+    options = ran.stdout[ran.stdout.index("\nOptions:") :].split("\n  -")[1:]
     for option in options[:-1]:  # the last is --help
         assert "[env var:" in " ".join(option.split())
 
@@ -66,8 +68,8 @@ def test_version_is_the_packages() -> None:
 
 @pytest.mark.parametrize("words", [(), ("no-such-command",), ("ls", "--limit", "0"), ("show",), ("ls", "--no-such")])
 def test_a_wrong_command_line_is_exit_code_2(words: tuple[str, ...]) -> None:
-    ran = keepsay(*words)
-    assert (ran.code, ran.out) == (2, "")
+    ran = CliRunner().invoke(app, words)
+    assert (ran.exit_code, ran.stdout) == (2, "")
 
 
 def test_every_option_may_come_from_the_environment_or_a_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Servers, a database of its own for each test, and the seed that a failure names."""
+"""A database of its own for each test, and the seed that a failure names."""
 
 from __future__ import annotations
 
@@ -10,18 +10,9 @@ from collections.abc import Iterator
 import pytest
 from pytest_postgresql.executors import NoopExecutor
 
-from keepsay.testing.postgres import (
-    Database,
-    new_database,
-    newest_postgres,
-    newest_postgres_server,
-    system_postgres,
-    system_postgres_server,
-)
+from keepsay.testing.postgres import Database, new_database
 
 from .ground import OpenStore, stores_of
-
-__all__ = ["newest_postgres", "newest_postgres_server", "system_postgres", "system_postgres_server"]
 
 SEED = "KEEPSAY_SEED"
 

@@ -12,6 +12,7 @@ import json
 import random
 import sys
 from typing import Any
+from unittest import mock
 
 import asyncpg
 
@@ -91,9 +92,10 @@ async def live(store: PostgresStore, name: str, operations: int, outcomes: colle
 
 
 async def main(url: str, process: str, driver: str, operations: int) -> None:
-    if driver == "as it comes":
-        pool.open_pool = open_as_it_comes
     store = PostgresStore(parse_dsn(url), max_size=USERS)
+    if driver == "as it comes":
+        with mock.patch.object(pool, "open_pool", open_as_it_comes):
+            await store._pool.get()
     outcomes: collections.Counter[str] = collections.Counter()
     lives = (live(store, f"{process}{n}", operations // USERS, outcomes) for n in range(USERS))
     await asyncio.gather(*lives)

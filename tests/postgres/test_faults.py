@@ -38,6 +38,7 @@ RUN_7 = str(run_id_of(7))
 NOT_REACHED = ["57P03", "53300", "08001", "08004", "28000", "28P01", "3D000"]
 SERVER_SAID_NO = ["23503", "25006", "53100", "53200", "40001", "40P01", "55P03", "57014", "42501"]
 BAD_DATA = ["23505", "22P05", "22021", "22P02", "22003", "22000", "54000", "54001"]
+OF_OTHERS = ["42P06", "42P07", "42710", "42723"]
 LOST = ["08000", "08003", "08006", "08P01", "57P01", "57P02", "XX000", "58030", "72000"]
 
 
@@ -73,6 +74,13 @@ def test_a_conflict_of_transactions_may_be_tried_again_soon(sqlstate: str) -> No
 def test_data_that_postgres_cannot_take_is_invalid_input(sqlstate: str) -> None:
     assert isinstance(fault(raised(sqlstate)), InvalidInput)
     assert not poisons_connection(raised(sqlstate))
+
+
+@pytest.mark.parametrize("sqlstate", OF_OTHERS)
+def test_a_schema_that_others_use_is_a_configuration_error(sqlstate: str) -> None:
+    ours = fault(raised(sqlstate))
+    assert isinstance(ours, ConfigurationError)
+    assert "KEEPSAY_SCHEMA" in ours.message
 
 
 @pytest.mark.parametrize("sqlstate", ["42883", "42P01", "42703", "3F000"])
@@ -165,7 +173,13 @@ def test_an_error_of_ours_passes_through() -> None:
 
 @given(st.text(alphabet="ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=5, max_size=5))
 def test_every_sqlstate_has_a_meaning(sqlstate: str) -> None:
-    known = NOT_REACHED + SERVER_SAID_NO + BAD_DATA + ["XX001", "XX002", "3F000", "42883", "42P01", "42703", "42704"]
+    known = (
+        NOT_REACHED
+        + SERVER_SAID_NO
+        + BAD_DATA
+        + OF_OTHERS
+        + ["XX001", "XX002", "3F000", "42883", "42P01", "42703", "42704"]
+    )
     ours = fault(raised(sqlstate))
     if sqlstate not in known and sqlstate[:2] not in ("22", "23", "28", "KS"):
         assert ours.outcome == "unknown"

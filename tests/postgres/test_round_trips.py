@@ -14,6 +14,7 @@ from pytest_postgresql.executors import NoopExecutor
 
 from keepsay import Keepsay, assistant
 from keepsay.errors import NotFound
+from keepsay.model.json_text import JsonValue
 from keepsay.model.window import Window
 from keepsay.store.postgres.dsn import Dsn
 from keepsay.store.postgres.store import PostgresStore
@@ -137,7 +138,7 @@ async def test_a_turn_is_two_round_trips_and_one_more_for_each_append(
     async def turn(appends: int) -> None:
         async with user.run(conversation.id, "Where is Lisbon?") as run:
             for _ in range(appends):
-                call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+                call: JsonValue = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
                 await run.append(
                     {"role": "assistant", "content": None, "tool_calls": [call]},
                     {"role": "tool", "tool_call_id": "c1", "content": "found"},
@@ -181,5 +182,5 @@ async def test_sixteen_users_on_three_server_connections_get_their_own_and_right
 
 async def test_the_same_calls_by_asyncpg_as_it_comes_go_wrong_so_the_test_can_fail(newest_database: Database) -> None:
     with PgBouncer(newest_database.dsn, pool_size=3) as pooler:
-        outcomes = await talk_through(pooler.dsn, "as it comes", 1_600)
+        outcomes = await talk_through(pooler.dsn, "as it comes", 800)
     assert sum(len(each["wrong"]) + sum(each["errors"].values()) for each in outcomes) > 0

@@ -32,7 +32,7 @@ FIELDS = [
     "tool_call_id", "tool_name", "payload", "format", "status", "client_id", "usage", "\0", "\ud800", "",
 ]  # fmt: skip
 QUERY = ["after", "before", "cursor", "limit", "order", "status", "skip", "hard", "x", ""]
-GOOD = {
+GOOD: dict[str, dict[str, Any]] = {
     "/api/conversations": {"title": "t", "messages": [{"role": "user", "content": "x"}]},
     "/api/conversations/{id}/messages": {"messages": [{"role": "user", "content": "x"}], "expected_seq": 0},
     "/api/conversations/{id}/continue": {"message": "x", "request_id": "r", "max_messages": 3},

@@ -97,7 +97,7 @@ async def test_pages_cover_the_log_without_gap_or_repetition(ada: Client, order:
     conversation = await ada.create(messages=[HELLO, HI] * 4)
     path = f"/api/conversations/{conversation}/messages?limit=3&order={order}"
     seqs: list[int] = []
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         page = (await ada.get(path + cursor)).json
         assert set(page) == {"items", "next_cursor", "has_more"}

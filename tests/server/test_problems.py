@@ -71,7 +71,8 @@ TABLE: list[tuple[errors.KeepsayError, int, dict[str, Any], dict[str, str]]] = [
     (refusals.MethodNotAllowed(("GET", "POST")), 405, {"allowed": ["GET", "POST"]}, {"allow": "GET, POST"}),
     (refusals.BodyTooSlow(30), 408, {}, {}),
     (refusals.BodyTooLarge(5), 413, {"limit": 5}, {}),
-    (refusals.NotJson("x") if False else refusals.NotJson(), 415, {}, {}),
+    (refusals.NotJson(), 415, {}, {}),
+    (refusals.ServerStopping(), 503, {"outcome": "unknown", "retry_after": 1.0}, {"retry-after": "1"}),
     (
         refusals.AgentFailed(run_id=RUN, conversation_id=RUN, request_id=None),
         502,

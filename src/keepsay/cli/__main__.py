@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 
@@ -17,11 +18,12 @@ def main() -> None:
             raise
         sys.exit("The command line needs an extra: pip install 'keepsay[cli]'")
     from keepsay.cli.exits import ExitCode
-    from keepsay.cli.screen import note
+    from keepsay.cli.screen import note, note_what_is_logged
 
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character gets its number
+    note_what_is_logged()
     try:
         app(prog_name="keepsay")
     except Exception:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from keepsay.cli import doctor, leaving, migrate, reading, serve, session
 from keepsay.cli.exits import EXIT_CODES, ending
-from keepsay.cli.screen import note, printable, say
+from keepsay.cli.screen import say
 from keepsay.library.env_file import load_env_file
 
 __all__ = ["app"]
@@ -36,13 +35,6 @@ for command in (
     leaving.erase,
 ):
     app.command(context_settings=_HELP | {"auto_envvar_prefix": f"KEEPSAY_{command.__name__.upper()}"})(command)
-
-
-class _Notes(logging.Handler):
-    """What the library logs, as lines beside the answer."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        note(printable(record.getMessage()))
 
 
 def _show_version(wanted: bool) -> None:
@@ -72,9 +64,5 @@ def keepsay(
 
     Without DATABASE_URL keepsay runs a Postgres of its own. Start with `keepsay serve`.
     """
-    logger = logging.getLogger("keepsay")
-    if not logger.handlers:
-        logger.addHandler(_Notes())
-        logger.propagate = False
     with ending():
         load_env_file(env_file)  # before the command's own options are read

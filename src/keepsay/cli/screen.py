@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import unicodedata
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
-__all__ = ["note", "paint", "printable", "say", "shown_time", "table"]
+__all__ = ["note", "note_what_is_logged", "paint", "printable", "say", "shown_time", "table"]
 
 Colour = Literal["red", "green", "yellow", "cyan", "bold", "dim"]
 
@@ -24,6 +25,18 @@ def say(text: str = "") -> None:
 def note(text: str, *, end: str = "\n") -> None:
     """A line beside the answer: progress, hints, errors."""
     print(text, file=sys.stderr, end=end, flush=True)
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        note(printable(record.getMessage()))
+
+
+def note_what_is_logged() -> None:
+    """Show what the library logs as lines beside the answer."""
+    logger = logging.getLogger("keepsay")
+    logger.addHandler(_Notes())
+    logger.propagate = False
 
 
 def paint(text: str, colour: Colour, stream: TextIO | None = None) -> str:

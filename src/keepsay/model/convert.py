@@ -67,9 +67,11 @@ class _Chat:
             self._add_to_step(shaped, is_item=is_item)
             return
         self.messages.append(shaped)
+        if message.role is Role.OTHER:
+            return
         if message.role is Role.TOOL:
             self._waiting.discard(shaped.get("tool_call_id"))
-        elif message.role is not Role.OTHER:
+        else:
             self._waiting.clear()
         if not self._waiting:
             self._step = None

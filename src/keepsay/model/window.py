@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from keepsay.errors import InvalidInput
 from keepsay.model import limits
@@ -126,21 +126,20 @@ class ModelWindow:
         return [] if system is None else [{"role": "system", "content": system}]
 
 
+_UNUSABLE = (MessageStatus.INCOMPLETE, MessageStatus.DELETED)
+
+
 def choose_window(rows: WindowRows, window: Window) -> ModelWindow:
     """Build the window of what a store read."""
     return _Chooser(rows, window).choose()
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
+class _Unit(NamedTuple):
     """What is taken or left whole, its calls and results made to pair. Strays among the results are still in it."""
 
     messages: tuple[Message, ...]
     costs: tuple[int, ...]
-
-    @property
-    def tokens(self) -> int:
-        return sum(self.costs)
+    tokens: int
 
 
 class _Chooser:
@@ -221,7 +220,8 @@ class _Chooser:
             paired, strays = pair_calls([message for message in unit if _is_usable(message)])
             self.reasons |= {message.seq: "result_without_call" for message in strays}
             if paired:
-                units.append(_Unit(tuple(paired), tuple(map(self._cost, paired))))
+                costs = tuple(map(self._cost, paired))
+                units.append(_Unit(tuple(paired), costs, sum(costs)))
         return units
 
     def _take_units(self, units: Sequence[_Unit], core: set[int], *, at_any_cost: bool) -> int:
@@ -255,7 +255,8 @@ class _Chooser:
         system = () if self.rows.system is None else (self.rows.system,)
         at = 1
         for message in sorted((*system, *self.rows.messages), key=lambda message: message.seq):
-            yield from self._explain_gap(at, message.seq - 1)
+            if at < message.seq:
+                yield from self._explain_gap(at, message.seq - 1)
             reason = self._reason(message, kept)
             yield Explanation(message.seq, message.seq, reason in ("included", "system_prompt"), reason)
             at = message.seq + 1
@@ -306,7 +307,7 @@ def _older_core(units: Sequence[_Unit]) -> set[int]:
 
 
 def _is_usable(message: Message) -> bool:
-    return message.status not in (MessageStatus.INCOMPLETE, MessageStatus.DELETED)
+    return message.status not in _UNUSABLE
 
 
 def _is_answered(turn: Sequence[Message]) -> bool:
@@ -316,4 +317,4 @@ def _is_answered(turn: Sequence[Message]) -> bool:
 
 def _lost_its_question(turn: Sequence[Message]) -> bool:
     questions = [message for message in turn if is_question(message)]
-    return is_step(turn) and bool(questions) and not any(map(_is_usable, questions))
+    return bool(questions) and not any(map(_is_usable, questions)) and is_step(turn)

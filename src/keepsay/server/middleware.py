@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from keepsay.errors import KeepsayError
 from keepsay.server.auth import Authenticator
 from keepsay.server.problems import problem_response, unexpected_response
-from keepsay.server.refusals import BodyTooLarge
+from keepsay.server.refusals import BodyTooLarge, ServerStopping
 
 __all__ = ["BodyLimit", "Gate", "RequestIds"]
 
@@ -27,7 +27,7 @@ _DRAIN_SECONDS = 2.0
 
 
 class RequestIds:
-    """Puts ``X-Request-ID`` on every answer, the client's own if it is sane, and turns a bug into a problem."""
+    """Puts ``X-Request-ID`` on every answer, the client's own if it is sane. A bug and a stop answer too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -49,6 +49,10 @@ class RequestIds:
 
         try:
             await self._app(scope, receive, send_marked)
+        except asyncio.CancelledError:
+            if not started:
+                await problem_response(ServerStopping(), scope["method"])(scope, receive, send_marked)
+            raise
         except Exception:
             logger.exception("request %s ran into a bug", request_id)
             if started:

@@ -61,6 +61,7 @@ _TABLE: dict[type[errors.KeepsayError], _Kind] = {
     refusals.BodyTooSlow: _Kind(408, "The body is too slow"),
     refusals.BodyTooLarge: _Kind(413, "The body is too large", ("limit",)),
     refusals.NotJson: _Kind(415, "The body is not declared as JSON"),
+    refusals.ServerStopping: _Kind(503, "The server is stopping", ("retry_after",)),
     refusals.AgentFailed: _Kind(502, "The agent failed", ("run_id", "conversation_id", "request_id")),
 }
 
@@ -107,7 +108,7 @@ def _shown(value: object) -> JsonValue:
 
 
 def _headers(error: errors.KeepsayError) -> dict[str, str]:
-    if isinstance(error, errors.ConversationBusy | errors.Unavailable):
+    if isinstance(error, errors.ConversationBusy | errors.Unavailable | refusals.ServerStopping):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     if isinstance(error, refusals.MethodNotAllowed):
         return {"Allow": ", ".join(error.allowed)}

@@ -8,6 +8,7 @@ KeepsayError
 ├── BodyTooLarge                the body is over its limit                               .limit
 ├── BodyTooSlow                 the body did not arrive in time
 ├── NotJson                     the body is not said to be JSON
+├── ServerStopping              the server was told to stop before this was done            .retry_after
 └── AgentFailed                 the agent raised, or gave no usable answer   .run_id, .conversation_id, .request_id
 """
 
@@ -23,6 +24,7 @@ __all__ = [
     "MethodNotAllowed",
     "NoSuchPage",
     "NotJson",
+    "ServerStopping",
     "Unauthenticated",
 ]
 
@@ -84,6 +86,17 @@ class NotJson(KeepsayError):
 
     def __init__(self) -> None:
         super().__init__("Send the body with Content-Type: application/json and without Content-Encoding.")
+
+
+class ServerStopping(KeepsayError):
+    """The server was told to stop before this was done; another one, or the next, takes the retry."""
+
+    code = "server_stopping"
+    outcome = "unknown"
+
+    def __init__(self, *, retry_after: float = 1.0) -> None:
+        super().__init__("The server is stopping; send the request again, with the same key or request_id.")
+        self.retry_after = retry_after
 
 
 class AgentFailed(KeepsayError):

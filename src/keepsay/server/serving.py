@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
 import sys
+import threading
+from collections.abc import Iterator
 
 import uvicorn
 
@@ -44,7 +48,7 @@ def serve(settings: Settings | None = None, *, keepsay: Keepsay | None = None, a
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
-    with _listening(config) as listener:
+    with _listening(config) as listener, _stops_in_order():
         _Server(config, settings.agent if agent is None else getattr(agent, "__name__", "your own")).run([listener])
 
 
@@ -66,11 +70,29 @@ class _Server(uvicorn.Server):
 
 def _listening(config: uvicorn.Config) -> socket.socket:
     """Bound here, not by uvicorn, which would end the program with a message of its own."""
+    with contextlib.ExitStack() as on_failure:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[
+                0
+            ]
+            listener = on_failure.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError as error:
+            raise ConfigurationError(f"Cannot listen on {config.host}:{config.port}: {error.strerror}.") from error
+        on_failure.pop_all()
+        return listener
+
+
+@contextlib.contextmanager
+def _stops_in_order() -> Iterator[None]:
+    """uvicorn sends itself the signal again once it has stopped; told to stop and stopped is no failure."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise ConfigurationError(f"Cannot listen on {config.host}:{config.port}: {error.strerror}.") from error
-    return listener
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from keepsay.model.conversation import Conversation
 from keepsay.model.formats import read_facts
-from keepsay.model.messages import OPENAI_RESPONSES, Message, MessageStatus, OrderState
+from keepsay.model.messages import OPENAI_RESPONSES, Message, MessageStatus, NewMessage, OrderState
 
-__all__ = ["fitting_lines", "open_calls"]
+__all__ = ["fitting_lines", "open_calls", "spiced"]
 
 Lines = tuple[str, ...]
 
@@ -75,3 +76,15 @@ def _results(calls: dict[str, str]) -> tuple[Lines, ...]:
     kinds = {OPENAI_RESPONSES: "result item"}
     lines = tuple(f"{kinds.get(called_in, 'result')}: {name}" for name, called_in in calls.items())
     return (lines[:1], lines[-1:], lines, (*lines, "assistant: b"), (*lines[:1], "unknown: x")) if lines else ()
+
+
+def spiced(message: NewMessage, salt: int) -> NewMessage:
+    """The message with what a few have: an estimate of one's own, a client's id, a cut, metadata, usage."""
+    return replace(
+        message,
+        tokens=(None, 1, 5, 20, 40)[salt % 5],
+        client_id=f"item-{salt}" if salt % 17 == 3 else None,
+        status="incomplete" if salt % 11 == 0 else "complete",
+        metadata={"n": salt} if salt % 13 == 0 else {},
+        usage={"total": salt} if salt % 17 == 0 else None,
+    )

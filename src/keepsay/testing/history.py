@@ -16,7 +16,7 @@ from keepsay.model.conversation import Conversation, ConversationStatus, RolePol
 from keepsay.model.cursor import Position
 from keepsay.model.ids import ConversationId, UserId, run_id_of
 from keepsay.model.json_text import JsonObject
-from keepsay.model.messages import Message, MessageStatus, NewMessage
+from keepsay.model.messages import Message, MessageStatus, NewMessage, OrderState
 from keepsay.model.window import Window, choose_window
 from keepsay.store.protocol import (
     UNSET,
@@ -38,7 +38,7 @@ from keepsay.store.protocol import (
     Unset,
 )
 from keepsay.testing import build
-from keepsay.testing.fitting import fitting_lines
+from keepsay.testing.fitting import fitting_lines, spiced
 from keepsay.testing.twins import Twins
 
 __all__ = ["History", "Place"]
@@ -96,22 +96,25 @@ class History:
 
     def _lines(self, place: Place, salt: int, dice: int) -> list[NewMessage]:
         """Messages that mostly may stand where the conversation stands."""
-        log = self.twins.peek(lambda store: whole_log(store, place))
+        view = self._view(place)
+        calling = view is not None and view.state is OrderState.CALLING
+        log = self.twins.peek(lambda store: whole_log(store, place)) if calling else ()
         messages = () if isinstance(log, KeepsayError) else log
-        chosen = fitting_lines(self._view(place), messages, salt, fits=dice < 16)
-        return [_spiced(build.message(line), salt + at) for at, line in enumerate(chosen)]
-
-    def _expected(self, actual: int, dice: int) -> int | None:
-        """Mostly nothing is expected, sometimes what is so, sometimes what is not."""
-        return None if dice < 13 else actual + (dice > 17)
+        chosen = fitting_lines(view, messages, salt, fits=dice < 16)
+        return [spiced(build.message(line), salt + at) for at, line in enumerate(chosen)]
 
     def _expected_seq(self, place: Place, dice: int) -> int | None:
+        """Mostly nothing is expected, sometimes what is so, sometimes what is not."""
+        if dice < 15:
+            return None
         view = self._view(place)
-        return self._expected(view.head if view is not None else 0, dice)
+        return (view.head if view is not None else 0) + (dice > 18)
 
     def _expected_version(self, place: Place, dice: int) -> int | None:
+        if dice < 13:
+            return None
         view = self._view(place)
-        return self._expected(view.version if view is not None else 1, dice)
+        return (view.version if view is not None else 1) + (dice > 17)
 
     def _seq(self, place: Place, back: int) -> int:
         """A seq that lies so far before the head; one beyond for -1."""
@@ -189,9 +192,11 @@ class History:
         hold = self._hold(place, salt) if in_run else None
         plan = build.plan_of(*self._lines(place, salt, dice))
         self._append(place, Append(plan, self._new_id(), salt, self._expected_seq(place, dice), hold))
+        if which % 10 == 0:
+            self.append_again(0, dice)
 
-    def append_these(self, which: int, batch: list[NewMessage]) -> None:
-        self._append(self.place(which), Append(build.plan_of(*batch), self._new_id(), which))
+    def append_this(self, which: int, message: NewMessage) -> None:
+        self._append(self.place(which), Append(build.plan_of(message), self._new_id(), which))
 
     def append_again(self, which: int, dice: int) -> None:
         if self.appends:
@@ -260,10 +265,13 @@ class History:
 
     def begin_again(self, which: int, dice: int, on_busy: OnBusy) -> None:
         if self.begins:
-            place, earlier = self.begins[-1 - which % len(self.begins)]
-            token = earlier.owner_token if dice % 2 else next(self._numbers)
-            fingerprint = earlier.fingerprint + (dice < 2)
-            self._begin(place, replace(earlier, owner_token=token, fingerprint=fingerprint, on_busy=on_busy))
+            self._begin_again(*self.begins[-1 - which % len(self.begins)], dice, on_busy)
+
+    def _begin_again(self, place: Place, earlier: Begin, dice: int, on_busy: OnBusy) -> None:
+        """By the same caller or another, sometimes with another request."""
+        token = earlier.owner_token if dice % 2 else next(self._numbers)
+        fingerprint = earlier.fingerprint + (dice < 2)
+        self._begin(place, replace(earlier, owner_token=token, fingerprint=fingerprint, on_busy=on_busy))
 
     def _begin(self, place: Place, given: Begin) -> None:
         answer = self.twins.ask("begin", lambda store: store.begin(place.owner, place.id, given), window=given.window)
@@ -276,12 +284,18 @@ class History:
                 self._remember(self.holds, (place, RunHold(answer.run.id, answer.run.fence, LEASE)))
 
     def finish(self, which: int, dice: int, salt: int, status: Ending) -> None:
-        """Mostly of the conversation whose run began last."""
-        place = self.holds[-1][0] if self.holds and which % 2 else self.place(which)
+        """Mostly of the run that began last; some callers did not hear of it and do it, or the run, again."""
+        place = self.holds[-1][0] if self.holds and which % 4 else self.place(which)
         hold = self._hold(place, salt)
-        if hold is not None:
-            lines = self._lines(place, salt, dice) if salt % 3 else []
-            self._finish(place, Finish(hold, status, build.plan_of(*lines), (None, "why")[salt % 2]))
+        if hold is None:
+            return
+        lines = self._lines(place, salt, dice) if salt % 3 else []
+        self._finish(place, Finish(hold, status, build.plan_of(*lines), (None, "why")[salt % 2]))
+        if which % 3 == 0:
+            self.finish_again(0)
+        if which % 3 == 1:
+            for at, begun in [(at, begun) for at, begun in self.begins if begun.run_id == hold.run_id][-1:]:
+                self._begin_again(at, begun, salt % 20, "reject")
 
     def finish_again(self, which: int) -> None:
         if self.finishes:
@@ -353,7 +367,7 @@ class History:
         """Compare all that is left, check that it keeps the laws of logs, and erase it."""
         for place in self.places:
             self._compare_log(place)
-        for owner in self.users:
+        for owner in {place.owner for place in (*self.places, *self.gone)}:
             self.twins.ask("erase", lambda store, user=owner: store.erase(user))  # type: ignore[misc]
 
     def _compare_log(self, place: Place) -> None:
@@ -388,15 +402,3 @@ async def _two_pages(
 
 async def _users_from(store: Store, scope: UserId, limit: int) -> list[UserId]:
     return [user for user in await store.users(after=scope, limit=limit) if user.startswith(scope)]
-
-
-def _spiced(message: NewMessage, salt: int) -> NewMessage:
-    """The message with what a few have: an estimate of one's own, a client's id, a cut, metadata, usage."""
-    return replace(
-        message,
-        tokens=(None, 1, 5, 20, 40)[salt % 5],
-        client_id=f"item-{salt}" if salt % 7 == 0 else None,
-        status="incomplete" if salt % 11 == 0 else "complete",
-        metadata={"n": salt} if salt % 13 == 0 else {},
-        usage={"total": salt} if salt % 17 == 0 else None,
-    )

@@ -28,7 +28,8 @@ def _digests(tag: str) -> str:
 
 
 _DOCS_POLICY = (
-    f"default-src 'none'; connect-src 'self'; img-src data:; script-src {_digests('script')}; style-src {_digests('style')}; "
+    f"default-src 'none'; connect-src 'self'; img-src data:; "
+    f"script-src {_digests('script')}; style-src {_digests('style')}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from statistics import median
 from typing import TypeAlias
 
@@ -99,10 +100,8 @@ async def _connected(dsn: Dsn) -> AsyncIterator[asyncpg.Connection]:  # type: ig
 
 
 def _software() -> Finding:
-    import keepsay
-
     versions = {
-        "keepsay": keepsay.__version__,
+        "keepsay": version("keepsay"),
         "python": ".".join(map(str, sys.version_info[:3])),
         "asyncpg": asyncpg.__version__,
     }
@@ -124,7 +123,7 @@ def _broken(error: KeepsayError) -> Finding:
 
 def _with_cause(error: KeepsayError) -> str:
     cause = error.__cause__
-    return error.message if cause is None else f"{error.message} [{type(cause).__name__}: {cause}]"
+    return f"{error.message} [{type(cause).__name__}: {cause}]" if str(cause or "") else error.message
 
 
 async def _server(connection: asyncpg.Connection, dsn: Dsn, connect_ms: float) -> list[Finding]:  # type: ignore[no-any-unimported]

@@ -8,7 +8,8 @@ not reached   refused, DNS, TLS; 57P03, 53300, 08001,       not_applied       Un
               08004, class 28, 3D000; Neon's proxy texts
 server said   25006, 23503, 53100, 53200, 40001, 40P01, 55P03,     not_applied       Unavailable
 no            57014, 42501
-other schema  42883, 42P01, 42703, 42704, 3F000             not_applied       ConfigurationError
+other schema  42883, 42P01, 42703, 42704, 3F000;            not_applied       ConfigurationError
+              42P06, 42P07, 42710, 42723
 bad data      class 22, 54000, 54001, client-side encoding  not_applied       InvalidInput
 bad rows      class 23, XX001, XX002                        not_applied       CorruptData
 lost, and     class 08, 57P01, 57P02, OSError, deadline,    **unknown** for   Unavailable
@@ -54,6 +55,7 @@ _BAD_ROWS = _Fault("The database refused a row that breaks an invariant: please 
 _TAKEN = _Fault("client_id is taken in this conversation.", kind="input", field="client_id")
 _DAMAGED = _Fault("The database reports that its files are damaged.", kind="corrupt", spares_connection=False)
 _NOT_MIGRATED = _Fault("The database's schema does not fit this release: run `keepsay migrate`.", kind="configuration")
+_NOT_OURS = _Fault("The schema holds what keepsay did not make: name another in KEEPSAY_SCHEMA.", kind="configuration")
 _LOGIN = _Fault("The database refused the login.", retry_after=30.0, spares_connection=False)
 _UNREACHABLE = _Fault("The database cannot be reached.", spares_connection=False)
 _STARTING = _Fault("The database is starting up or shutting down.", spares_connection=False)
@@ -72,8 +74,12 @@ _BY_SQLSTATE: dict[str, _Fault] = {
     "42501": _Fault("The database role lacks a privilege: run `keepsay doctor`.", retry_after=30.0),
     "42703": _NOT_MIGRATED,
     "42704": _NOT_MIGRATED,
+    "42710": _NOT_OURS,
+    "42723": _NOT_OURS,
     "42883": _NOT_MIGRATED,
     "42P01": _NOT_MIGRATED,
+    "42P06": _NOT_OURS,
+    "42P07": _NOT_OURS,
     "53100": _Fault("The database's disk is full.", retry_after=30.0),
     "53200": _Fault("The database is out of memory."),
     "53300": _Fault("The database has no connection to spare.", spares_connection=False),

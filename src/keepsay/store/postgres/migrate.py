@@ -82,8 +82,9 @@ def _check_server(connection: asyncpg.Connection) -> None:  # type: ignore[no-an
         raise ConfigurationError(f"Postgres {version.major} is too old: keepsay needs 15 or newer.")
 
 
-def _log_notice(_connection: object, message: object) -> None:
-    logger.warning("%s", getattr(message, "message", message))
+def _log_notice(_connection: object, message: asyncpg.PostgresLogMessage) -> None:  # type: ignore[no-any-unimported]
+    level = logging.WARNING if message.severity_en == "WARNING" else logging.DEBUG
+    logger.log(level, "%s", message.message)
 
 
 async def _migrate_locked(  # type: ignore[no-any-unimported]
