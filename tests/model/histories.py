@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from hypothesis import strategies as st
+from tests.model.talk import ID, START, Talk
 
 from keepsay.model.conversation import RolePolicy, Summary
 from keepsay.model.ids import RunId
@@ -15,7 +16,6 @@ from keepsay.model.messages import CHAT, OPENAI_RESPONSES, Facts, Message, Messa
 from keepsay.model.order import PlannedMessage, plan_append
 from keepsay.model.window import Window, WindowRows
 from keepsay.testing.build import message
-from tests.model.talk import ID, START, Talk
 
 Lines = tuple[str, ...]
 
@@ -159,7 +159,9 @@ def lawless_rows(policies: Sequence[RolePolicy] = tuple(RolePolicy)) -> st.Searc
         st.integers(0, 40),
         st.sampled_from([1, 1, 1, 2]),
     )
-    summaries = st.none() | st.builds(Summary, to_seq=st.just(3), text=st.just("They spoke."), tokens=st.integers(0, 20))
+    summaries = st.none() | st.builds(
+        Summary, to_seq=st.just(3), text=st.just("They spoke."), tokens=st.integers(0, 20)
+    )
     return st.builds(_lawless, st.sampled_from(policies), st.lists(row, max_size=30), st.booleans(), summaries)
 
 
@@ -177,7 +179,9 @@ def _lawless(
         messages.append(_row(seq, role, status, state, items, payloads[which % len(payloads)], tokens))
     system = None
     if has_system and messages and messages[0].status is not MessageStatus.DELETED:
-        system = _row(messages[0].seq, Role.SYSTEM, MessageStatus.COMPLETE, OrderState.SYSTEM, False, {"content": "s"}, 5)
+        system = _row(
+            messages[0].seq, Role.SYSTEM, MessageStatus.COMPLETE, OrderState.SYSTEM, False, {"content": "s"}, 5
+        )
         messages = messages[1:]
     return WindowRows(policy, seq, tuple(messages), True, system, summary)
 

@@ -48,5 +48,15 @@ def test_moving_the_boundary_between_parts_changes_the_fingerprint() -> None:
 
 
 def test_nothing_and_the_empty_text_differ() -> None:
-    ways: list[tuple[str | None, ...]] = [(), (None,), ("",), (None, ""), ("", None), ("-",), ("0:",), ("\0",), (None, None)]
+    ways: list[tuple[str | None, ...]] = [
+        (),
+        (None,),
+        ("",),
+        (None, ""),
+        ("", None),
+        ("-",),
+        ("0:",),
+        ("\0",),
+        (None, None),
+    ]
     assert len({fingerprint("append", *way) for way in ways}) == len(ways)

@@ -24,14 +24,14 @@ from keepsay.model.json_text import (
 )
 from keepsay.testing import strategies
 
-LONE = "\ud800"
-
 
 def meets_its_other_half(text: str) -> bool:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass") != text
 
 
-any_text = st.text(st.characters(exclude_categories=()), max_size=30).filter(lambda text: not meets_its_other_half(text))
+any_text = st.text(st.characters(exclude_categories=()), max_size=30).filter(
+    lambda text: not meets_its_other_half(text)
+)
 any_number = st.integers(limits.INT64_MIN, limits.INT64_MAX) | st.floats(allow_nan=False, allow_infinity=False)
 any_value: st.SearchStrategy[JsonValue] = st.recursive(
     st.none() | st.booleans() | any_number | any_text,
@@ -60,7 +60,9 @@ def nested(levels: int) -> list[Any]:
 
 @settings(max_examples=300, deadline=None)
 @given(any_value)
-@example({"b": 1, "a": {"\0": [LONE, "\udfff\ud800", "\U0001f600"]}, "": [0, -0.0, 0.0, 1, 1.0, True, None, {}, []]})
+@example(
+    {"b": 1, "a": {"\0": ["\ud800", "\udfff\ud800", "\U0001f600"]}, "": [0, -0.0, 0.0, 1, 1.0, True, None, {}, []]}
+)
 def test_what_is_written_reads_back_deep_equal_and_keys_in_order(value: JsonValue) -> None:
     check_json(value)
     text = write_json(value)
@@ -75,7 +77,7 @@ def test_what_is_written_reads_back_deep_equal_and_keys_in_order(value: JsonValu
 @given(any_value)
 def test_parsing_takes_utf_8_as_it_comes(value: JsonValue) -> None:
     raw = json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "surrogatepass")
-    if LONE.encode("utf-8", "surrogatepass")[:1] + b"\xa0" in raw or not _is_utf_8(raw):
+    if not _is_utf_8(raw):
         with pytest.raises(MalformedJson):
             parse_json(raw)
     else:
@@ -218,7 +220,8 @@ class Text(str):
 
 
 @pytest.mark.parametrize(
-    "value", [b"a", (1,), {1: "a"}, {None: 1}, {"a": {2: 3}}, {1, 2}, object(), Text("a"), OrderedDict(a=1), 1j, [[b"a"]]]
+    "value",
+    [b"a", (1,), {1: "a"}, {None: 1}, {"a": {2: 3}}, {1, 2}, object(), Text("a"), OrderedDict(a=1), 1j, [[b"a"]]],
 )
 def test_only_jsons_own_types_are_json(value: object) -> None:
     with pytest.raises(InvalidInput) as caught:
