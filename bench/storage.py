@@ -1,9 +1,9 @@
 """Bytes on disk and in the write-ahead log: what a turn costs with all promises on. ``python -m bench.storage``.
 
-1,000 conversations of 100 messages, 50 turns each: begin with the user's message (and its window), finish with the answer.
-Once each conversation in one go, as a chat is had, and once all interleaved, which is the worst case for the indexes. Payloads are 414 bytes of JSON on average, user ids 41 bytes, as in the
-comparison with other stores. Full-page images are switched off on the throw-away server: they depend on how often it
-makes checkpoints, and not on what is written.
+1,000 conversations of 100 messages, 50 turns each: begin with the user's message (and its window), finish with the
+answer. Once each conversation in one go, as a chat is had, and once all interleaved, the worst case for the indexes.
+Payloads are 414 bytes of JSON on average, user ids 41 bytes, as in the comparison with other stores. Full-page images
+are switched off on the throw-away server: they depend on how often it makes checkpoints, and not on what is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TABLES = ("users", "conversations", "messages", "runs", "summaries")
 
 
 async def _write(ks: Keepsay, conversations: int, turns: int, *, interleaved: bool) -> int:
-    """Write all turns, each conversation's one after the other: in one go as a chat is had, or a turn of each in turn."""
+    """Write all turns: each conversation in one go, as a chat is had, or a turn of each in turn."""
     waiting = asyncio.Queue[tuple[UserScope, UUID, int]]()
     for number in range(conversations):
         user = ks.user(f"user-{number:036d}")
@@ -73,7 +73,9 @@ async def measure(dsn: str, conversations: int, turns: int, *, interleaved: bool
     await connection.close()
     return {
         "postgres": version,
-        "order": "a turn of each conversation in turn" if interleaved else "one conversation after the other, 16 at a time",
+        "order": "a turn of each conversation in turn"
+        if interleaved
+        else "one conversation after the other, 16 at a time",
         "conversations": conversations,
         "turns": done,
         "bytes_of_payload": int(payload),

@@ -1,4 +1,4 @@
-"""keepsay without ``await``, for scripts, notebooks and Celery: the same calls, carried out on an event loop of its own.
+"""keepsay without ``await``, for scripts, notebooks and Celery: the same calls, on an event loop of its own.
 
     from keepsay import assistant
     from keepsay.blocking import Keepsay

@@ -62,8 +62,8 @@ def check_anthropic(messages: Sequence[Payload]) -> None:
 
 
 def check_alternation(messages: Sequence[Payload]) -> None:
-    """Models with a strict chat template: after an optional system message user and assistant take turns, beginning with
-    the user. The assistant's tool calls and their results are part of its turn."""
+    """Models with a strict chat template: after an optional system message user and assistant take turns, beginning
+    with the user. The assistant's tool calls and their results are part of its turn."""
     allowed = {"system", "user"}
     for message in _known(messages):
         role = message["role"]

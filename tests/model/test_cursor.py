@@ -48,10 +48,9 @@ def test_cursors_of_an_earlier_release_are_understood() -> None:
 def test_any_other_text_is_refused(text: str) -> None:
     try:
         position = decode_cursor(text)
-    except InvalidCursor as error:
-        assert (error.code, error.field) == ("invalid_cursor", "cursor")
-    else:
-        assert encode_cursor(position) == text
+    except InvalidCursor:
+        return
+    assert encode_cursor(position) == text
 
 
 @settings(max_examples=200, deadline=None)
@@ -95,8 +94,9 @@ good = encode_cursor(SOME)
     ],
 )
 def test_what_encode_cursor_did_not_make_is_refused(text: str) -> None:
-    with pytest.raises(InvalidCursor):
+    with pytest.raises(InvalidCursor) as caught:
         decode_cursor(text)
+    assert (caught.value.code, caught.value.field) == ("invalid_cursor", "cursor")
 
 
 @pytest.mark.parametrize("value", [None, 1, good.encode(), [good], SOME])

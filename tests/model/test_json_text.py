@@ -288,7 +288,8 @@ def test_metadata_of_four_levels_is_taken_and_a_fifth_refused() -> None:
 
 @pytest.mark.parametrize("text", ["\0", "\ud800", "a\udfff"])
 def test_metadata_refuses_nul_and_lone_surrogates_wherever_they_are(text: str) -> None:
-    for metadata in ({text: 1}, {"a": text}, {"a": [text]}, {"a": {"b": {text: 1}}}):
+    places: list[dict[str, JsonValue]] = [{text: 1}, {"a": text}, {"a": [text]}, {"a": {"b": {text: 1}}}]
+    for metadata in places:
         with pytest.raises(InvalidInput, match="NUL"):
             checked_metadata(metadata)
 

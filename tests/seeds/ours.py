@@ -156,6 +156,9 @@ class OurStart(Ours):
     def fresh(self) -> Starter:
         return OurStart(self.database)
 
+    async def reach(self) -> None:
+        """It cannot: the first call does both."""
+
     async def use(self) -> None:
         """Any call; the answer is that there is no such conversation."""
         try:

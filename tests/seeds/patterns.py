@@ -266,6 +266,9 @@ class RacyPool:
             await pool.execute("SELECT 1")
             self.pool = pool
 
+    async def reach(self) -> None:
+        """It is part of the first use."""
+
     async def use(self) -> None:
         await self.connect()
         await self.pool.fetchval("SELECT 1")
@@ -282,31 +285,33 @@ class RacyPool:
 
 
 class PoolBeforeTables(RacyPool):
-    """D38 (003): the pool is there for all before its tables are."""
+    """D38 (003): the pool, made once under a lock, is there for all before its tables are."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.opening = asyncio.Lock()
 
     async def connect(self) -> None:
-        if self.pool is None:
-            self.pool = await asyncpg.create_pool(**self.database.dsn.connect_arguments(), min_size=1, max_size=10)
+        async with self.opening:
+            if self.pool is not None:
+                return
+            self.pool = await asyncpg.create_pool(**self.database.dsn.connect_arguments(), min_size=6, max_size=6)
             self.pools.append(self.pool)
-            await self.pool.execute("SELECT pg_sleep(0.05)")
-            await self.pool.execute(self.TABLES)
+        await self.pool.execute(self.TABLES)
 
     async def use(self) -> None:
-        await asyncio.sleep(0)
         await self.connect()
         await self.pool.fetch("SELECT id FROM seed_first")
 
-    async def close(self) -> None:
-        await asyncio.sleep(0.1)
-        await super().close()
 
-
-class CreateIfNotExists(PoolBeforeTables):
+class CreateIfNotExists(RacyPool):
     """D39 (003): every process creates the tables, ``IF NOT EXISTS``, when it first connects."""
 
-    async def connect(self) -> None:
+    async def reach(self) -> None:
         self.pool = await asyncpg.create_pool(**self.database.dsn.connect_arguments(), min_size=1, max_size=1)
         self.pools.append(self.pool)
+
+    async def use(self) -> None:
         await self.pool.execute(self.TABLES)
 
 

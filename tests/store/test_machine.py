@@ -1,6 +1,6 @@
 """The memory store and the Postgres store give the same answers to the same random histories.
 
-``KEEPSAY_HISTORIES`` says how many; by default 500 in CI and 100 elsewhere, each of 50 steps.
+``KEEPSAY_HISTORIES`` says how many, each of 50 steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from keepsay.testing.twins import Side, Twins
 
 ENOUGH = 500
 """So many histories see everything; if they do not, the machine has lost a part."""
-EXAMPLES = int(os.environ.get("KEEPSAY_HISTORIES", ENOUGH if "CI" in os.environ else 100))
+EXAMPLES = int(os.environ.get("KEEPSAY_HISTORIES", ENOUGH))
 
 
 @pytest.mark.slow

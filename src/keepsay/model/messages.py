@@ -175,12 +175,21 @@ class Message:
             "hidden": self.hidden or None,
             "created_at": self.created_at.isoformat(),
         }
-        if self.format != CHAT or self.payload.keys() - _SHOWN_APART:
+        if not self._is_plain:
             shown["payload"] = self.payload
         return {name: value for name, value in shown.items() if value is not None or name == "content"}
 
-
-_SHOWN_APART = {"role", "content", "tool_calls", "tool_call_id", "name"}
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the other fields of ``to_dict`` tell all that the payload does."""
+        told: JsonObject = {
+            "role": self.role.text,
+            "content": self.content,
+            "tool_calls": self.tool_calls,
+            "tool_call_id": self.tool_call_id,
+            "name": self.tool_name,
+        }
+        return self.format == CHAT and all(name in told and told[name] == value for name, value in self.payload.items())
 
 
 def _object(text: str) -> JsonObject:

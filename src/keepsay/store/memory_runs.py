@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from keepsay.errors import RunSuperseded
 from keepsay.model.conversation import RunRecord, RunStatus, Summary
@@ -52,11 +52,13 @@ def replay(row: ConversationRow, begin: Begin, now: datetime) -> Begun | None:
     run = row.runs.get(begin.run_id)
     if run is None:
         return None
+    is_mine = row.active_run == begin.run_id and row.run_owner == begin.owner_token
+    if is_mine:
+        row.lease_until = now + timedelta(seconds=begin.lease)
     shown = row.shown_run(begin.run_id, now)
     if run.record.status in (RunStatus.COMPLETED, RunStatus.CANCELLED):
         return Begun(shown, replayed=True, held=False, took_over=False, rows=_rows_of_run(row, run.record))
-    is_mine = row.run_owner == begin.owner_token
-    if run.record.status is RunStatus.RUNNING and (is_mine or row.is_held(now)):
+    if run.record.status is RunStatus.RUNNING and row.is_held(now):
         return Begun(shown, replayed=True, held=is_mine, took_over=False, rows=row.window_rows())
     return None
 

@@ -123,7 +123,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """What ``begin`` is given. ``owner_token`` tells a retry of this very call from another caller with its key."""
+    """What ``begin`` is given. ``owner_token`` tells a retry of this very call, which renews the lease, from another."""
 
     run_id: RunId
     fingerprint: int

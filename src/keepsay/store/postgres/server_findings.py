@@ -38,7 +38,7 @@ class Server:
 
 
 def judge_version(server: Server) -> Finding:
-    facts = {"version": server.version, "neon": server.is_neon}
+    facts: dict[str, JsonValue] = {"version": server.version, "neon": server.is_neon}
     found = f"Postgres {server.version}{' on Neon' if server.is_neon else ''}"
     if server.version_number < MIN_VERSION:
         return Finding("server", "problem", f"{found} is too old", "Upgrade it to Postgres 15 or newer.", facts)

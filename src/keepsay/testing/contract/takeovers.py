@@ -182,6 +182,7 @@ class TakeoverContract:
         await expire_lease(talk.owner, talk.id)
         again = await talk.begin("user: hi", owner_token=7, run_id=first.run.id)
         assert (again.replayed, again.held, again.run.attempt) == (True, True, 1)
+        assert again.run.status is RunStatus.RUNNING
 
     async def test_cancelling_a_run_whose_lease_ran_out_ends_it_as_expired(
         self, store: Store, expire_lease: ExpireLease

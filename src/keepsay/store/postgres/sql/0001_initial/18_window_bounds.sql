@@ -9,7 +9,17 @@ CREATE FUNCTION __schema__.window_bounds(
 )
 LANGUAGE plpgsql AS $$
 DECLARE
-    m record;
+    -- A cursor is planned for its first rows; a loop over the query itself for all, so it may read and sort the whole log.
+    walk CURSOR FOR
+        SELECT seq, role, status, state, tokens, run_id
+        FROM __schema__.messages
+        WHERE conversation_id = c.conversation_id
+          AND user_key = c.user_key
+          AND seq > c.summary_seq
+          AND seq <= c.head
+          AND seq <> c.system_seq
+          AND NOT seq <@ c.hidden
+        ORDER BY seq DESC;
     v_usable boolean;
     v_count integer := 0;
     v_tokens bigint := 0;
@@ -26,17 +36,7 @@ DECLARE
 BEGIN
     low := c.head + 1;
     from_start := true;
-    FOR m IN
-        SELECT seq, role, status, state, tokens, run_id
-        FROM __schema__.messages
-        WHERE conversation_id = c.conversation_id
-          AND user_key = c.user_key
-          AND seq > c.summary_seq
-          AND seq <= c.head
-          AND seq <> c.system_seq
-          AND NOT seq <@ c.hidden
-        ORDER BY seq DESC
-    LOOP
+    FOR m IN walk LOOP
         v_usable := m.status NOT IN (1, 3);
         IF v_later_role < 2 AND (
             m.role IN (2, 3) OR m.role = 1 AND (c.role_policy = 0 OR m.run_id IS DISTINCT FROM v_later_run)

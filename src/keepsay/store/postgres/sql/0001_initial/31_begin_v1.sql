@@ -28,7 +28,15 @@ BEGIN
     IF r.status IN (1, 3) THEN
         RETURN QUERY SELECT * FROM __schema__.replayed_run(c, r);
         RETURN;
-    ELSIF r.status = 0 OR (c.active_run = p_run_id AND c.run_owner = p_owner) THEN
+    ELSIF c.active_run = p_run_id AND c.run_owner = p_owner THEN -- the caller's own retry: nobody took over meanwhile
+        c.lease_until := clock_timestamp() + make_interval(secs => p_lease);
+        UPDATE __schema__.conversations
+        SET lease_until = c.lease_until
+        WHERE conversation_id = c.conversation_id
+          AND user_key = c.user_key;
+        r := __schema__.active_run(c);
+    END IF;
+    IF r.status = 0 THEN
         RETURN QUERY SELECT * FROM __schema__.window_rows(
             c,
             json_build_object(
