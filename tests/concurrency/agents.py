@@ -15,7 +15,7 @@ from keepsay.model.conversation import RolePolicy, RunStatus
 from keepsay.model.ids import Key, run_id_for, run_id_of
 from keepsay.model.messages import MessageStatus, NewMessage
 from keepsay.model.window import Window, choose_window
-from keepsay.store.protocol import Appended, Begun, Ending, Finish, RunHold, Store
+from keepsay.store.protocol import Appended, Begin, Begun, Ending, Finish, RunHold, Store
 from keepsay.testing import build
 from keepsay.testing.build import hold_of, plan_of
 from keepsay.testing.postgres import Database
@@ -107,13 +107,23 @@ class Simulation:
             except Vanished as vanished:
                 self._left_open(talk, job, sent=vanished.sent)
                 raise
-            if 0 in script.repeats and begun.held:
-                again = await self.store.begin(talk.owner, talk.id, given)
-                assert again.held or again.run.status is not RunStatus.RUNNING, "its own begin does not hold the run"
             self.note_question(job, begun)
+            if 0 in script.repeats and begun.held:
+                await self._begin_again(talk, given, begun)
             return begun
         self.journal.counts["gave up"] += 1
         return None
+
+    async def _begin_again(self, talk: Talk, given: Begin, begun: Begun) -> None:
+        """The same call again, as after an answer that was lost: it still holds, unless somebody took over."""
+        try:
+            again = await self.store.begin(talk.owner, talk.id, given)
+        except (ConversationBusy, RunSuperseded):
+            self.journal.counts["lost before the begin came again"] += 1
+            return
+        self.journal.counts["begins sent again"] += 1
+        assert again.held or again.run.status is not RunStatus.RUNNING, "its own begin does not hold the run"
+        assert again.run.first_seq == begun.run.first_seq, "the same begin again took another question"
 
     def _left_open(self, talk: Talk, job: Job, *, sent: bool) -> None:
         self.journal.asked.setdefault(job, False)

@@ -15,6 +15,11 @@ from .mutants import Mutant, plant
 
 Check = Callable[[OpenStore, Database, int], Awaitable[object]]
 
+
+def name_of(check: object) -> str:
+    return getattr(check, "__name__", "").strip("_").replace("_", " ")
+
+
 on_the_newest = pytest.mark.parametrize("postgres", ["newest_postgres"], indirect=True, ids=["newest"])
 
 
@@ -70,7 +75,7 @@ KILLS: tuple[tuple[Mutant, Check, str], ...] = (
 @pytest.mark.parametrize(
     ("mutant", "check", "said"),
     KILLS,
-    ids=[f"{mutant.name}, {check.__name__.strip('_').replace('_', ' ')}" for mutant, check, _ in KILLS],
+    ids=[f"{mutant.name}, {name_of(check)}" for mutant, check, _ in KILLS],
 )
 @on_the_newest
 async def test_a_planted_fault_is_found(
@@ -81,7 +86,7 @@ async def test_a_planted_fault_is_found(
         await check(open_store, database, seed)
 
 
-@pytest.mark.parametrize("check", sorted({check for _, check, _ in KILLS}, key=lambda check: check.__name__))  # type: ignore[attr-defined]
+@pytest.mark.parametrize("check", sorted({check for _, check, _ in KILLS}, key=name_of), ids=name_of)
 @on_the_newest
 async def test_without_a_planted_fault_the_same_checks_pass(
     open_store: OpenStore, database: Database, seed: int, check: Check

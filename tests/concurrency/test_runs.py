@@ -23,6 +23,7 @@ COUNTED = (
     "replays",
     "busy",
     "went on without the retry",
+    "begins sent again",
     "appends sent again",
     "finishes sent again",
     "said from outside",

@@ -80,16 +80,18 @@ class Talk:
         self.run = RunId(UUID(int=self.runs))
 
     def end_run(self) -> None:
-        if self.run is None:
-            return
-        calls = list(self.open.values())
+        if self.run is not None:
+            self.close_calls()
+            self.state = state_after_run(self.state)
+            self.run = None
+
+    def close_calls(self) -> None:
+        """Answer the calls that are open with their stand-ins."""
+        calls, self.open = list(self.open.values()), {}
         for at, call in enumerate(calls, start=1):
-            state = OrderState.TOOL if at == len(calls) else OrderState.CALLING
-            self._store(PlannedMessage(Role.TOOL, state, 10, call.interrupted, call.format), state)
+            self.state = OrderState.TOOL if at == len(calls) else OrderState.CALLING
+            self._store(PlannedMessage(Role.TOOL, self.state, 10, call.interrupted, call.format), self.state)
             self.messages[-1] = replace(self.messages[-1], status=MessageStatus.SYNTHETIC)
-        self.open = {}
-        self.state = state_after_run(self.state)
-        self.run = None
 
     @property
     def visible(self) -> list[Message]:

@@ -19,6 +19,7 @@ import asyncpg
 from keepsay.errors import KeepsayError
 from keepsay.model.window import Window, choose_window
 from keepsay.store.postgres import pool
+from keepsay.store.postgres.connection import open_pool
 from keepsay.store.postgres.dsn import Dsn, parse_dsn
 from keepsay.store.postgres.store import PostgresStore
 from keepsay.testing.build import words_of
@@ -93,13 +94,11 @@ async def live(store: PostgresStore, name: str, operations: int, outcomes: colle
 
 async def main(url: str, process: str, driver: str, operations: int) -> None:
     store = PostgresStore(parse_dsn(url), max_size=USERS)
-    if driver == "as it comes":
-        with mock.patch.object(pool, "open_pool", open_as_it_comes):
-            await store._pool.get()
     outcomes: collections.Counter[str] = collections.Counter()
-    lives = (live(store, f"{process}{n}", operations // USERS, outcomes) for n in range(USERS))
-    await asyncio.gather(*lives)
-    (await store._pool.get()).terminate()
+    opener = open_as_it_comes if driver == "as it comes" else open_pool
+    with mock.patch.object(pool, "open_pool", opener):
+        await asyncio.gather(*(live(store, f"{process}{n}", operations // USERS, outcomes) for n in range(USERS)))
+    await store.close()
     errors = {kind.removeprefix("error "): n for kind, n in outcomes.items() if kind.startswith("error ")}
     wrong = [kind for kind in outcomes if kind.startswith("wrong ")]
     json.dump({"right": outcomes["right"], "wrong": wrong, "errors": errors}, sys.stdout)

@@ -182,5 +182,5 @@ async def test_sixteen_users_on_three_server_connections_get_their_own_and_right
 
 async def test_the_same_calls_by_asyncpg_as_it_comes_go_wrong_so_the_test_can_fail(newest_database: Database) -> None:
     with PgBouncer(newest_database.dsn, pool_size=3) as pooler:
-        outcomes = await talk_through(pooler.dsn, "as it comes", 800)
+        outcomes = await talk_through(pooler.dsn, "as it comes", 480)
     assert sum(len(each["wrong"]) + sum(each["errors"].values()) for each in outcomes) > 0

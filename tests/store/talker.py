@@ -1,7 +1,8 @@
 """Another instance of an application, for ``test_requirements``: a process of its own on the same database.
 
-Run as ``talker.py TASK ARGUMENTS`` (JSON). ``turns``: answer so many questions, waiting while the other instance is
-busy. ``append``: append for ever and say each seq that was acknowledged. ``die``: begin a run, call a tool, and hang.
+Run as ``talker.py TASK ARGUMENTS`` (JSON). ``turns``: say ``ready``, wait for a line, answer so many questions, waiting
+while the other instance is busy. ``append``: append for ever and say each number that was acknowledged. ``die``: begin
+a run, call a tool, and hang.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from keepsay import Keepsay, assistant
 from keepsay.errors import ConversationBusy
 from keepsay.library.scope import UserScope
+from keepsay.model.json_text import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,13 @@ def say(text: str) -> None:
 
 
 async def turns(user: UserScope, given: Arguments) -> None:
+    await user.get(given.conversation)
+    say("ready")
+    await asyncio.to_thread(sys.stdin.readline)
     for turn in range(given.turns):
-        while not await _one_turn(user, given, turn):
-            await asyncio.sleep(0.005)
+        done = False
+        while not done:
+            done = await _one_turn(user, given, turn)
     say("done")
 
 
@@ -42,7 +48,8 @@ async def _one_turn(user: UserScope, given: Arguments, turn: int) -> bool:
     try:
         async with user.run(given.conversation, f"{given.name} asks {turn}", key=f"{given.name}/{turn}") as run:
             await run.finish(assistant(f"answer to {given.name} {turn}"))
-    except ConversationBusy:
+    except ConversationBusy as busy:
+        await asyncio.sleep(min(busy.retry_after, 0.005))
         return False
     return True
 
@@ -57,7 +64,7 @@ async def append(user: UserScope, given: Arguments) -> None:
 
 async def die(user: UserScope, given: Arguments) -> None:
     async with user.run(given.conversation, "Where is it?", key="request", lease=given.lease) as run:
-        call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+        call: JsonObject = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
         await run.append({"role": "assistant", "content": None, "tool_calls": [call]})
         say("called")
         await asyncio.Event().wait()

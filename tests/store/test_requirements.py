@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +36,6 @@ from keepsay import (
     assistant,
     system,
     tool,
-    user,
 )
 from keepsay.model.json_text import JsonObject
 from keepsay.session import session
@@ -88,11 +86,18 @@ def talker(task: str, dsn: Dsn, scope: UserScope, conversation: UUID, **more: An
     """Another instance, in a process of its own; killed in the end if it has not left."""
     arguments = {"url": url_of(dsn), "user": scope.user_id, "conversation": str(conversation), **more}
     command = [sys.executable, str(TALKER), task, json.dumps(arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+def tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
 
 
 def said_by(process: subprocess.Popen[str]) -> str:
@@ -111,8 +116,10 @@ async def contents(scope: UserScope, conversation: UUID) -> list[object]:
 
 async def talk_of(scope: UserScope, turns: int) -> UUID:
     """A conversation of so many turns."""
-    messages = [message for n in range(turns) for message in (user(f"q{n}"), assistant(f"a{n}"))]
-    return (await scope.create(system_prompt="Be brief.", messages=messages)).id
+    conversation = await scope.create(system_prompt="Be brief.")
+    for n in range(turns):
+        await scope.append(conversation.id, f"q{n}", assistant(f"a{n}"))
+    return conversation.id
 
 
 async def test_row_a1_a_session_is_created_or_retrieved_from_json_to_json(keepsay: Keepsay, ada: UserScope) -> None:
@@ -296,6 +303,9 @@ async def test_row_b6_two_instances_take_turns_in_one_conversation(database: Dat
         talker("turns", database.dsn, ada, conversation, name="one", turns=20) as one,
         talker("turns", database.dsn, ada, conversation, name="two", turns=20) as two,
     ):
+        assert [await asyncio.to_thread(said_by, process) for process in (one, two)] == ["ready", "ready"]
+        tell(one, "go")
+        tell(two, "go")
         assert [await asyncio.to_thread(said_by, process) for process in (one, two)] == ["done", "done"]
     found = [str(content) for content in await contents(ada, conversation)]
     asked, answered = found[::2], found[1::2]
@@ -355,22 +365,27 @@ async def test_row_c3_killing_an_instance_loses_nothing_that_it_acknowledged(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("key", ["request", "another"])
 async def test_row_c3_what_a_killed_instance_left_unanswered_is_answered_by_another(
-    database: Database, ada: UserScope
+    database: Database, ada: UserScope, key: str
 ) -> None:
+    """By the client's retry on the same message, or by another request: after the lease, and with the call closed."""
     conversation = (await ada.create()).id
     with talker("die", database.dsn, ada, conversation, lease=1.0) as dies:
         assert await asyncio.to_thread(said_by, dies) == "called"
         dies.kill()
         dies.wait()
+    question = "Where is it?" if key == "request" else "Never mind."
     with pytest.raises(ConversationBusy) as busy:
-        await ada.run(conversation, "Where is it?", key="another").__aenter__()
-    await asyncio.sleep(busy.value.retry_after + 0.05)
-    async with ada.run(conversation, "Never mind.", key="another") as run:
-        assert run.took_over
+        await ada.run(conversation, question, key=key).__aenter__()
+    assert busy.value.retry_after <= 1.0
+    await asyncio.sleep(1.05)
+    async with ada.run(conversation, question, key=key) as run:
+        assert (run.took_over, run.attempt) == (True, 2 if key == "request" else 1)
         await run.finish(assistant("As you wish."))
     stored = (await ada.messages(conversation)).items
-    assert [message.role.text for message in stored] == ["user", "assistant", "tool", "user", "assistant"]
+    more = [] if key == "request" else ["user"]
+    assert [message.role.text for message in stored] == ["user", "assistant", "tool", *more, "assistant"]
     assert stored[2].status.text == "synthetic"
 
 
@@ -435,9 +450,9 @@ async def test_row_e1_tool_messages_are_kept_with_their_calls(ada: UserScope) ->
 async def test_row_e2_several_messages_are_one_and_bump_updated_at(ada: UserScope) -> None:
     conversation = (await ada.create()).id
     before = (await ada.get(conversation)).updated_at
+    hi = NewMessage({"role": "user", "content": "hi"}, client_id="m1")
     with pytest.raises(InvalidInput):
-        taken = [NewMessage({"role": "user", "content": "hi"}, client_id="m1"), assistant("hello")]
-        await ada.append(conversation, *taken, NewMessage({"role": "user", "content": "hi"}, client_id="m1"))
+        await ada.append(conversation, hi, assistant("hello"), hi)
     unchanged = await ada.get(conversation)
     assert (unchanged.head, unchanged.updated_at, await contents(ada, conversation)) == (0, before, [])
     appended = await ada.append(conversation, "hi", assistant("hello"))
