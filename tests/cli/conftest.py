@@ -18,17 +18,9 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from keepsay import Keepsay
 from keepsay.store.postgres.dsn import Dsn
 from keepsay.store.postgres.store import PostgresStore
-from keepsay.testing.postgres import (
-    new_database,
-    newest_postgres,
-    newest_postgres_server,
-    system_postgres,
-    system_postgres_server,
-)
+from keepsay.testing.postgres import new_database
 
 from .program import url_of
-
-__all__ = ["newest_postgres", "newest_postgres_server", "system_postgres", "system_postgres_server"]
 
 Script = Callable[[Dsn, str], Awaitable[None]]
 

@@ -54,7 +54,7 @@ def window_bounds(
             if extra and (_over(count, max_messages) or _over(tokens, max_tokens)):
                 from_start = False
         if not from_start:
-            if not newest or question_read or state < 2:
+            if not newest or question_read or _sees_nothing(state, rows.policy):
                 break
             if m.role < 2:
                 asked = m.seq if usable or asked is None else asked
@@ -74,6 +74,10 @@ def window_bounds(
 
 def _ends_turn(m: Message, later_run: object, policy: RolePolicy) -> bool:
     return m.role in (2, 3) or (m.role == 1 and (policy == 0 or m.run_id != later_run))
+
+
+def _sees_nothing(state: OrderState, policy: RolePolicy) -> bool:
+    return state == 0 or (state == 1 and policy != 2)
 
 
 def _over(sum_: int, limit: int | None) -> bool:

@@ -66,23 +66,26 @@ _CUT_OFF = plan_append(
 )
 
 
-def talks(policies: Sequence[RolePolicy] = tuple(RolePolicy), *, items: bool | None = None) -> st.SearchStrategy[Talk]:
-    """Talks in one format, or (``items`` is None) either; with runs, deletions, rewinding, summaries."""
+def talks(policies: Sequence[RolePolicy] = tuple(RolePolicy), *, mixed: bool = True) -> st.SearchStrategy[Talk]:
+    """Talks with runs, deletions, rewinding and summaries; ``mixed`` ones have answers in both formats at once."""
     moves = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 255), st.integers(1, 20)), max_size=40)
-    in_items = st.booleans() if items is None else st.just(items)
-    return st.builds(_talk, st.sampled_from(policies), in_items, moves)
+    anything = st.just(_ANYTHING) if mixed else st.none()
+    return st.builds(_talk, st.sampled_from(policies), st.booleans(), anything, moves)
 
 
-def _talk(policy: RolePolicy, items: bool, moves: list[tuple[int, int, int]]) -> Talk:
+def _talk(
+    policy: RolePolicy, items: bool, anything: tuple[Lines, ...] | None, moves: list[tuple[int, int, int]]
+) -> Talk:
     talk = Talk(policy)
     fitting = _ITEMS if items else _CHAT
+    anything = anything or tuple(lines for choices in fitting.values() for lines in choices)
     for move, which, tokens in moves:
-        choices = fitting.get(talk.state, _ANYTHING) if move < 11 else _ANYTHING
+        choices = fitting.get(talk.state, anything) if move < 11 else anything
         if move == 15:
             _meddle(talk, which)
         elif move == 14:
             (talk.begin_run, talk.end_run)[which % 2]()
-        elif move == 13:
+        elif move == 13 and not items:
             talk.append(_CUT_OFF)
         else:
             talk.say(*[_costing(line, tokens) for line in choices[which % len(choices)] if _is_new(talk, line)])
@@ -149,7 +152,10 @@ _PAYLOADS: dict[tuple[Role, bool], tuple[JsonObject, ...]] = {
 
 
 def lawless_rows(policies: Sequence[RolePolicy] = tuple(RolePolicy)) -> st.SearchStrategy[WindowRows]:
-    """Rows in any order, of any state, status and run, with gaps: more than any store can come to hold."""
+    """Rows in any order, of any state, status and run, with gaps: more than any store can come to hold.
+
+    Only calls leave the state that they leave in any store.
+    """
     row = st.tuples(
         st.sampled_from([*Role, Role.USER, Role.ASSISTANT]),
         st.sampled_from([*MessageStatus, *[MessageStatus.COMPLETE] * 4]),
@@ -175,8 +181,9 @@ def _lawless(
     seq = 0 if summary is None else summary.to_seq
     for role, status, state, items, which, tokens, step in rows:
         seq += step
-        payloads = _PAYLOADS[role, items]
-        messages.append(_row(seq, role, status, state, items, payloads[which % len(payloads)], tokens))
+        payload = _PAYLOADS[role, items][which % len(_PAYLOADS[role, items])]
+        known_state = OrderState.CALLING if "tool_calls" in payload or payload.get("name") == "look" else state
+        messages.append(_row(seq, role, status, known_state, items, payload, tokens))
     system = None
     if has_system and messages and messages[0].status is not MessageStatus.DELETED:
         system = _row(

@@ -112,7 +112,7 @@ def conversations(draw: st.DrawFn) -> list[JsonObject]:
     return payloads
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(conversations())
 def test_every_chat_keeps_its_meaning_on_the_way_to_responses_and_back(payloads: list[JsonObject]) -> None:
     assert to_chat(items(*to_responses(said(*payloads)))) == payloads
@@ -128,7 +128,7 @@ def test_a_payload_goes_out_verbatim_in_its_own_format(new: Any) -> None:
         assert to_responses([one]) == [one.payload]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(talks(), windows())
 def test_no_payload_is_changed_by_any_conversion(talk: Any, window: Any) -> None:
     chosen = choose_window(talk.rows(), window)

@@ -24,7 +24,7 @@ def encode(version: int, microseconds: int, conversation: bytes, more: bytes = b
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(positions)
 def test_every_position_comes_back_from_its_cursor(position: Position) -> None:
     text = encode_cursor(position)
@@ -43,7 +43,7 @@ def test_cursors_of_an_earlier_release_are_understood() -> None:
     assert encode_cursor(SOME) == "AQAGR172V081AYkKXayWd0u8zrMCCZqAVw"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.text(max_size=50) | st.text(st.sampled_from(sorted(URL_SAFE)), min_size=30, max_size=36))
 def test_any_other_text_is_refused(text: str) -> None:
     try:
@@ -53,7 +53,7 @@ def test_any_other_text_is_refused(text: str) -> None:
     assert encode_cursor(position) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(positions, st.integers(0, 33), st.sampled_from(sorted(URL_SAFE)))
 def test_a_cursor_with_one_character_changed_is_refused_or_another_position(
     position: Position, at: int, character: str

@@ -14,7 +14,7 @@ def test_a_fingerprint_is_the_same_in_every_release() -> None:
     assert fingerprint("append", "a", None, "", "é\ud800\0") == 1832127020943537981
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(texts, parts)
 def test_a_fingerprint_is_a_bigint_and_equal_for_equal_content(operation: str, content: list[str | None]) -> None:
     found = fingerprint(operation, *content)
@@ -22,7 +22,7 @@ def test_a_fingerprint_is_a_bigint_and_equal_for_equal_content(operation: str, c
     assert found == fingerprint(operation, *content)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(texts, parts, texts, parts)
 def test_other_content_has_another_fingerprint(
     operation: str, content: list[str | None], other_operation: str, other_content: list[str | None]

@@ -201,7 +201,7 @@ anything: st.SearchStrategy[JsonValue] = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), anything, max_size=5), st.sampled_from([CHAT, OPENAI_RESPONSES, "x"]))
 def test_any_object_has_facts_or_is_invalid_input(payload: JsonObject, name: str) -> None:
     before = write_json(payload)
@@ -230,7 +230,7 @@ def test_facts_hold_the_order_and_the_tokens(new: Any) -> None:
     assert facts.tokens == count_tokens(dict(new.payload))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(strategies.texts(), strategies.texts())
 def test_a_call_token_is_ascii_and_one_to_one(one: str, other: str) -> None:
     assert call_token(one).isascii()

@@ -36,7 +36,7 @@ seqs = st.integers(1, LAST_SEQ)
 keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30).map(Key)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(strategies.user_ids())
 def test_a_user_id_by_the_rules_comes_back_as_it_is(text: str) -> None:
     assert checked_user_id(text) == text
@@ -73,7 +73,7 @@ def test_a_user_id_is_text(value: object) -> None:
         checked_user_id(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=8))
 def test_any_text_is_a_user_id_or_invalid_input(text: str) -> None:
     try:
@@ -93,7 +93,7 @@ def test_a_user_key_is_half_of_the_ids_hash() -> None:
     assert user_key(UserId("a")) != user_key(UserId("A"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(conversations, seqs)
 def test_a_message_id_leads_back_to_its_seq(conversation: ConversationId, seq: int) -> None:
     assert seq_of(conversation, message_id(conversation, seq)) == seq

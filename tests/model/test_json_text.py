@@ -58,7 +58,7 @@ def nested(levels: int) -> list[Any]:
     return value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(any_value)
 @example(
     {"b": 1, "a": {"\0": ["\ud800", "\udfff\ud800", "\U0001f600"]}, "": [0, -0.0, 0.0, 1, 1.0, True, None, {}, []]}
@@ -73,7 +73,7 @@ def test_what_is_written_reads_back_deep_equal_and_keys_in_order(value: JsonValu
     assert same(parse_json(text.encode()), value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(any_value)
 def test_parsing_takes_utf_8_as_it_comes(value: JsonValue) -> None:
     raw = json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "surrogatepass")
@@ -194,7 +194,7 @@ def test_the_refusal_of_malformed_json_says_where() -> None:
         parse_json('{"a": }')
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.binary(max_size=60)
     | st.text(st.sampled_from('{}[]",:\\u0dE8+-.naTfrl e\ud800\0 5'), max_size=40).map(
@@ -253,7 +253,7 @@ def test_a_text_over_its_limit_is_too_large() -> None:
         storable_text("a" * 256, field="title", limit=255)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(strategies.metadata())
 def test_metadata_within_the_limits_comes_back(metadata: dict[str, JsonValue]) -> None:
     found = checked_metadata(metadata)

@@ -36,7 +36,7 @@ def stored(payload: JsonObject, format: str = CHAT, **others: Any) -> Message:  
     return Message(**columns | others)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(strategies.messages())
 def test_a_payload_comes_back_as_it_went_in(new: NewMessage) -> None:
     payload = dict(new.payload)
@@ -46,7 +46,7 @@ def test_a_payload_comes_back_as_it_went_in(new: NewMessage) -> None:
     assert message.payload is message.payload
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(strategies.messages())
 def test_what_the_api_shows_is_json_and_tells_everything(new: NewMessage) -> None:
     payload = dict(new.payload)

@@ -89,7 +89,8 @@ def say_window(window: ModelWindow) -> None:
     """What the model would see, then for every message why it is in or out."""
     limits = [*(["older messages are left out"] if window.truncated else [])]
     limits += [] if window.fits else ["the newest turn alone is over the limits"]
-    say(f"The model would see {len(window.messages)} messages, about {window.tokens} tokens; {_joined(limits)}.\n")
+    count = "1 message" if len(window.messages) == 1 else f"{len(window.messages)} messages"
+    say(f"The model would see {count}, about {window.tokens} tokens; {_joined(limits)}.\n")
     for line in map(_explained, window.explain):
         say(line)
     say()

@@ -70,8 +70,6 @@ def is_step(unit: Sequence[Message]) -> bool:
 
 def pair_calls(unit: Sequence[Message]) -> tuple[list[Message], list[Message]]:
     """The unit with stand-in results for the calls that have none, and the results in it whose call is not there."""
-    if not any(map(_calls_or_answers, unit)):
-        return list(unit), []
     pairing = _Pairing(unit)
     for at, message in enumerate(unit):
         pairing.add(at, message)
@@ -117,13 +115,9 @@ class _Pairing:
         self.paired += [_stand_in(*self.waiting.pop(call_id)) for call_id in call_ids]
 
 
-def _calls_or_answers(message: Message) -> bool:
-    """Told by its columns: what most messages do not do need not be looked for in their payloads."""
-    return message.role is Role.TOOL or message.state is OrderState.CALLING
-
-
 def _read_calls(message: Message) -> Facts:
-    if message.role in (Role.ASSISTANT, Role.TOOL):
+    """The calls and answers of a message, whose columns tell whether its payload need be looked at."""
+    if message.role is Role.TOOL or message.state is OrderState.CALLING:
         return read_order_facts(message.payload, message.format)
     return Facts(message.role, message.state)
 

@@ -11,7 +11,7 @@
             store = PostgresStore(database.dsn)
 
 ``newest_postgres`` is the wheel's (or that of ``KEEPSAY_POSTGRES_BIN``), ``system_postgres`` the one that ``pg_config``
-knows; tests that ask for it are skipped where there is none. Both start on first use, once per test run, without
+knows, or Debian's; tests that ask for it fail where there is none. Both start on first use, once per test run, without
 durability, also as root, and end with the run. They are pytest-postgresql's ``postgresql_noproc``: its ``postgresql``
 client fixtures work on them too.
 """
@@ -73,13 +73,13 @@ def _wheel() -> Path:
 
 
 def _system() -> Path:
+    """The machine's own server: where ``pg_config`` says, or where Debian puts it."""
     program = shutil.which("pg_config")
-    if program is None:
-        pytest.skip("there is no pg_config")
-    found = Path(subprocess.check_output([program, "--bindir"], text=True).strip())
-    if not (found / "initdb").exists():
-        pytest.skip(f"there is no server in {found}")
-    return found
+    named = [Path(subprocess.check_output([program, "--bindir"], text=True).strip())] if program else []
+    for folder in (*named, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)):
+        if (folder / "initdb").exists():
+            return folder
+    pytest.fail("There is no Postgres server on this machine; install one, such as Debian's postgresql-15.")
 
 
 def _server_fixture(name: str, find: Callable[[], Path]) -> Any:  # a fixture, as pytest's own decorator types it

@@ -73,7 +73,7 @@ BEGIN
             END IF;
         END IF;
         IF NOT from_start THEN
-            EXIT WHEN NOT v_newest OR v_question_read OR c.state < 2;
+            EXIT WHEN NOT v_newest OR v_question_read OR c.state = 0 OR (c.state = 1 AND c.role_policy <> 2);
             IF m.role < 2 THEN
                 asked := CASE WHEN v_usable THEN m.seq ELSE coalesce(asked, m.seq) END;
                 EXIT WHEN v_usable;
