@@ -205,7 +205,8 @@ def test_importing_the_package_imports_nothing_of_its_extra() -> None:
 
 
 async def test_the_reaper_ends_with_the_server(place: Place) -> None:
+    others = set(threading.enumerate())
     with EmbeddedPostgres(place.home):
-        names = [thread.name for thread in threading.enumerate()]
-        assert "keepsay-embedded-reaper" in names
-    until(lambda: "keepsay-embedded-reaper" not in [thread.name for thread in threading.enumerate()])
+        [reaper] = set(threading.enumerate()) - others
+        assert reaper.name == "keepsay-embedded-reaper"
+    until(lambda: not reaper.is_alive())

@@ -123,7 +123,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """What ``begin`` is given. ``owner_token`` tells a retry of this very call, which renews the lease, from another."""
+    """What ``begin`` is given. ``owner_token`` tells a retry of this very call, which renews the lease."""
 
     run_id: RunId
     fingerprint: int
