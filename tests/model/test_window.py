@@ -261,6 +261,15 @@ def test_the_cut_reads_little_more_than_the_window(limit: int, policy: RolePolic
         assert len(part.messages) <= limit + longest
 
 
+def test_what_the_order_ignores_stays_when_everything_else_is_deleted_also_after_a_cut() -> None:
+    talk = talk_of("user: a", "assistant: b", "unknown: x", "unknown: y")
+    talk.delete(1)
+    talk.delete(2)
+    assert seen(talk, max_messages=1) == ["unknown: y"]
+    part = cut(talk.rows(), OrderState.EMPTY, 1, None)
+    assert choose_window(part, Window(max_messages=1)).messages == window_of(talk, max_messages=1).messages
+
+
 def test_a_cut_inside_the_newest_turn_is_explained() -> None:
     talk = talk_of("user: a", "assistant: b", "user: c", *STEPS)
     part = cut(talk.rows(), talk.state, 4, None)

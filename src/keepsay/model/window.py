@@ -316,5 +316,5 @@ def _is_answered(turn: Sequence[Message]) -> bool:
 
 
 def _lost_its_question(turn: Sequence[Message]) -> bool:
-    questions = [message for message in turn if is_question(message)]
-    return bool(questions) and not any(map(_is_usable, questions)) and is_step(turn)
+    usable = [message for message in turn if _is_usable(message)]
+    return any(map(is_question, turn)) and not any(map(is_question, usable)) and is_step(usable)
