@@ -35,7 +35,7 @@ KEY_BEFORE_LOCK = Mutant(
     "append_v1",
     "    IF FOUND THEN\n        IF NOT replayed THEN",
     "    c := keepsay.lock_conversation(p_user_key, p_conversation_id);\n"
-    "    IF first_seq IS NOT NULL THEN\n        version := c.version;\n        IF NOT replayed THEN",
+    "    IF first_seq IS NOT NULL THEN\n        IF NOT replayed THEN",
 )
 NO_LOCK = Mutant("no lock", "lock_conversation", "    FOR UPDATE;", "    ;")
 ORDER_NOT_CHECKED = Mutant(

@@ -29,7 +29,6 @@ class Appending:
 
     messages: tuple[Message, ...]
     head: int
-    version: int
     replayed: bool
 
 
@@ -122,7 +121,7 @@ class Run:
         finished = await self._store.finish(self._owner, self.conversation_id, finish)
         self._record = finished.run
         if finished.appended is None:
-            return Appending((), finished.run.last_seq, 0, False)
+            return Appending((), finished.run.last_seq, False)
         return self._keep(appending(self.conversation_id, plan, finished.appended, self.id))
 
     def _keep(self, appending: Appending) -> Appending:
@@ -130,7 +129,7 @@ class Run:
         return appending
 
     def _replay(self) -> Appending:
-        return Appending(self.messages, self._record.last_seq, 0, True)
+        return Appending(self.messages, self._record.last_seq, True)
 
 
 class RunContext:
@@ -219,7 +218,7 @@ def appending(
 ) -> Appending:
     """The stored messages of a plan, as they came to stand."""
     messages = tuple(_stored(conversation_id, plan, appended, run_id))
-    return Appending(messages, appended.head, appended.version, appended.replayed)
+    return Appending(messages, appended.head, appended.replayed)
 
 
 def _stored(

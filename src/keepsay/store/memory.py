@@ -163,7 +163,7 @@ class MemoryStore:
             if batch is not None:
                 if batch.fingerprint != append.fingerprint:
                     raise KeyReused
-                return Appended(batch.first_seq, batch.head, row.version, batch.created_at, replayed=True)
+                return Appended(batch.first_seq, batch.head, batch.created_at, replayed=True)
             before = row.head
             row.hold(append.hold, now)
             row.require_head(append.expected_seq, before)
@@ -334,4 +334,4 @@ def _changed(row: ConversationRow, now: datetime) -> Conversation:
 
 def _appended(row: ConversationRow, first_seq: int) -> Appended:
     created_at = row.messages[first_seq - 1].created_at
-    return Appended(first_seq, row.head, row.version, created_at, replayed=False)
+    return Appended(first_seq, row.head, created_at, replayed=False)

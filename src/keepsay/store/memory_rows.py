@@ -228,7 +228,10 @@ class ConversationRow:
         still_open = {name: call for name, call in self.open_calls.items() if name not in plan.answers}
         if minds_calls and plan.requires_closed and still_open:
             raise self._unanswered(plan, unknown=False)
-        still_open |= {call.call_id: call for call in plan.opens}
+        opened = {call.call_id: call for call in plan.opens}
+        if minds_calls and not opened.keys().isdisjoint(still_open):
+            raise InvalidInput("A tool call with this id is open already.", field="tool_calls")
+        still_open |= opened
         if plan.opens and len(still_open) > limits.OPEN_CALLS:
             raise InvalidInput(f"At most {limits.OPEN_CALLS} tool calls may be open.", field="tool_calls")
         return still_open

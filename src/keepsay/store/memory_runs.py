@@ -76,7 +76,7 @@ def finished_before(row: ConversationRow, run: RunRecord, finish: Finish) -> Fin
     if found is None:
         raise RunSuperseded(run_id=str(run.id))
     first_seq, created_at = found
-    return Finished(run, Appended(first_seq, run.last_seq, row.version, created_at, replayed=True))
+    return Finished(run, Appended(first_seq, run.last_seq, created_at, replayed=True))
 
 
 def forked(source: ConversationRow, new: NewConversation, at: int, now: datetime) -> ConversationRow:

@@ -101,7 +101,6 @@ class Appended:
 
     first_seq: int
     head: int
-    version: int
     created_at: datetime
     replayed: bool
 

@@ -316,4 +316,4 @@ def _hold_parameters(hold: RunHold | None) -> tuple[object, object, object]:
 
 
 def _to_appended(row: Row) -> Appended:
-    return Appended(row["first_seq"], row["head"], row["version"], row["created_at"], row["replayed"])
+    return Appended(row["first_seq"], row["head"], row["created_at"], row["replayed"])

@@ -106,6 +106,14 @@ class OrderContract:
         assert refused.value.field == "tool_calls"
         await talk.append(*[f"call item: d{n}" for n in range(28)])
 
+    async def test_a_call_that_is_open_cannot_be_opened_again(self, store: Store) -> None:
+        talk = await start_talk(store)
+        await talk.append("user: hi", "call item: c1")
+        with pytest.raises(InvalidInput, match="open already"):
+            await talk.append("call item: c2", "call item: c1")
+        await talk.append("result item: c1", "call item: c1")
+        assert (await talk.get()).head == 4
+
     async def test_items_of_one_answer_may_follow_each_other(self, store: Store) -> None:
         talk = await start_talk(store, "user: 1")
         await talk.append("reasoning: hm")

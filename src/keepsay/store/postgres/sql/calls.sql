@@ -35,7 +35,7 @@ SELECT version::int4
 FROM __schema__.delete_v1($1::uuid, $2::uuid, $3::int4, $4::bool);
 
 -- name: append
-SELECT first_seq::int4, head::int4, version::int4, created_at::timestamptz, replayed::bool
+SELECT first_seq::int4, head::int4, created_at::timestamptz, replayed::bool
 FROM __schema__.append_v1(
     $1::uuid, $2::uuid, $3::uuid, $4::int8, $5::int8, $6::int4, $7::float8, $8::int4, $9::int4[], $10::int2[],
     $11::int2[], $12::text[], $13::bool, $14::jsonb, $15::int4, $16::int2[], $17::int2[], $18::int2[],
@@ -78,7 +78,7 @@ SELECT lease_until::timestamptz
 FROM __schema__.heartbeat_v1($1::uuid, $2::uuid, $3::int8, $4::int4, $5::float8);
 
 -- name: finish
-SELECT run::json, first_seq::int4, head::int4, version::int4, created_at::timestamptz, replayed::bool
+SELECT run::json, first_seq::int4, head::int4, created_at::timestamptz, replayed::bool
 FROM __schema__.finish_v1(
     $1::uuid, $2::uuid, $3::int8, $4::int4, $5::int2, $6::text, $7::int4[], $8::int2[], $9::int2[], $10::text[],
     $11::bool, $12::jsonb, $13::int4, $14::int2[], $15::int2[], $16::int2[], $17::int4[], $18::text[],

@@ -22,6 +22,11 @@ BEGIN
     IF c.role_policy <> 2 AND p.requires_closed AND v_open <> '{}' THEN
         PERFORM __schema__.refuse_order(c, p, 'KS008', false);
     END IF;
+    IF c.role_policy <> 2 AND p.opens <> '{}' AND v_open ?| ARRAY(SELECT jsonb_object_keys(p.opens)) THEN
+        PERFORM __schema__.refuse(
+            'KS009', '{"field": "tool_calls", "message": "A tool call with this id is open already."}'
+        );
+    END IF;
     v_open := v_open || p.opens;
     IF p.opens <> '{}' AND (SELECT count(*) FROM jsonb_object_keys(v_open)) > 128 THEN
         PERFORM __schema__.refuse('KS009', '{"field": "tool_calls", "message": "At most 128 tool calls may be open."}');

@@ -6,7 +6,7 @@ CREATE FUNCTION __schema__.append_v1(
     p_allowed integer[], p_last_roles smallint[], p_attempted_roles smallint[], p_answers text[], p_requires_closed boolean,
     p_opens jsonb, p_system_at integer, p_roles smallint[], p_statuses smallint[], p_states smallint[], p_tokens integer[],
     p_formats text[], p_payloads text[], p_client_ids text[], p_metadatas text[], p_usages text[]
-) RETURNS TABLE (first_seq integer, head integer, version integer, created_at timestamptz, replayed boolean)
+) RETURNS TABLE (first_seq integer, head integer, created_at timestamptz, replayed boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 #variable_conflict use_column
 DECLARE
@@ -19,8 +19,8 @@ DECLARE
 BEGIN
     PERFORM set_config('keepsay.user_key', p_user_key::text, true);
     c := __schema__.lock_conversation(p_user_key, p_conversation_id);
-    SELECT m.seq, m.seq + cardinality(p_roles) - 1, c.version, m.created_at, m.fingerprint = p_fingerprint
-    INTO first_seq, head, version, created_at, replayed
+    SELECT m.seq, m.seq + cardinality(p_roles) - 1, m.created_at, m.fingerprint = p_fingerprint
+    INTO first_seq, head, created_at, replayed
     FROM __schema__.messages m
     WHERE m.conversation_id = p_conversation_id
       AND m.key = p_key
@@ -40,7 +40,6 @@ BEGIN
     first_seq := c.head + 1;
     c := __schema__.save_conversation(__schema__.put_messages(c, p, p_run_id, p_key, p_fingerprint));
     head := c.head;
-    version := c.version;
     created_at := c.updated_at - (head - first_seq) * interval '1 microsecond';
     replayed := false;
     RETURN NEXT;

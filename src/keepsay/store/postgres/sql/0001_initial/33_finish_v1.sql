@@ -4,7 +4,7 @@ CREATE FUNCTION __schema__.finish_v1(
     p_allowed integer[], p_last_roles smallint[], p_attempted_roles smallint[], p_answers text[], p_requires_closed boolean,
     p_opens jsonb, p_system_at integer, p_roles smallint[], p_statuses smallint[], p_states smallint[], p_tokens integer[],
     p_formats text[], p_payloads text[], p_client_ids text[], p_metadatas text[], p_usages text[]
-) RETURNS TABLE (run json, first_seq integer, head integer, version integer, created_at timestamptz, replayed boolean)
+) RETURNS TABLE (run json, first_seq integer, head integer, created_at timestamptz, replayed boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 #variable_conflict use_column
 DECLARE
@@ -40,7 +40,6 @@ BEGIN
     END IF;
     run := __schema__.shown_run(r);
     head := r.last_seq;
-    version := c.version;
     RETURN NEXT;
 END
 $$;
