@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from keepsay.embedded import bindir
+from keepsay.testing.postgres import system_bindir
 
 from .running import Place
 
@@ -22,16 +23,6 @@ IS_ROOT = os.geteuid() == 0
 
 def wheel() -> Path:
     return bindir()
-
-
-def system() -> Path:
-    """The Postgres that pg_config knows, when it has a server of an age that keepsay takes."""
-    if shutil.which("pg_config") is None:
-        pytest.skip("there is no pg_config")
-    found = Path(subprocess.check_output(["pg_config", "--bindir"], text=True).strip())
-    if not (found / "initdb").exists():
-        pytest.skip(f"there is no server in {found}")
-    return found
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +81,7 @@ def account(request: pytest.FixtureRequest) -> object:
 
 @pytest.fixture(params=["wheel", "system"])
 def each_postgres(request: pytest.FixtureRequest) -> Path:
-    return wheel() if request.param == "wheel" else system()
+    return wheel() if request.param == "wheel" else system_bindir()
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ __all__ = [
     "new_database",
     "newest_postgres",
     "newest_postgres_server",
+    "system_bindir",
     "system_postgres",
     "system_postgres_server",
 ]
@@ -72,7 +73,7 @@ def _wheel() -> Path:
     return bindir()
 
 
-def _system() -> Path:
+def system_bindir() -> Path:
     """The machine's own server: where ``pg_config`` says, or where Debian puts it."""
     program = shutil.which("pg_config")
     named = [Path(subprocess.check_output([program, "--bindir"], text=True).strip())] if program else []
@@ -115,7 +116,7 @@ async def _migrate(dsn: Dsn) -> None:
 
 
 newest_postgres_server = _server_fixture("newest_postgres_server", _wheel)
-system_postgres_server = _server_fixture("system_postgres_server", _system)
+system_postgres_server = _server_fixture("system_postgres_server", system_bindir)
 newest_postgres = postgresql_noproc(
     depends_on="newest_postgres_server", dbname="keepsay_tests", load=[_migrate_template]
 )

@@ -4,14 +4,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock
 #variable_conflict use_column
 BEGIN
     PERFORM set_config('keepsay.user_key', p_user_key::text, true);
-    SELECT __schema__.shown_conversation(c) INTO conversation
-    FROM __schema__.conversations c
-    WHERE c.conversation_id = p_conversation_id
-      AND c.user_key = p_user_key
-      AND c.deleted_at IS NULL;
-    IF NOT FOUND THEN
-        PERFORM __schema__.refuse('KS001', '{"kind": "conversation"}');
-    END IF;
+    conversation := __schema__.shown_conversation(__schema__.find_conversation(p_user_key, p_conversation_id));
     RETURN NEXT;
 END
 $$;

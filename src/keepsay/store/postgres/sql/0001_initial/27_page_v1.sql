@@ -5,27 +5,19 @@ CREATE FUNCTION __schema__.page_v1(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 #variable_conflict use_column
 DECLARE
-    v_head integer;
-    v_hidden int4multirange;
+    c __schema__.conversations;
     v_end integer;
 BEGIN
     PERFORM set_config('keepsay.user_key', p_user_key::text, true);
-    SELECT c.head, c.hidden INTO v_head, v_hidden
-    FROM __schema__.conversations c
-    WHERE c.conversation_id = p_conversation_id
-      AND c.user_key = p_user_key
-      AND c.deleted_at IS NULL;
-    IF NOT FOUND THEN
-        PERFORM __schema__.refuse('KS001', '{"kind": "conversation"}');
-    END IF;
-    v_end := least(p_before, v_head + 1);
+    c := __schema__.find_conversation(p_user_key, p_conversation_id);
+    v_end := least(p_before, c.head + 1);
     RETURN NEXT row(
-        json_build_object('head', v_head), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        json_build_object('head', c.head), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     )::__schema__.message_row;
     IF p_newest THEN
         RETURN QUERY
         SELECT NULL::json, m.seq, m.role, m.status, m.state, m.tokens, m.format, m.payload, m.created_at,
-        m.run_id, m.client_id, m.metadata, m.usage, m.seq <@ v_hidden
+            m.run_id, m.client_id, m.metadata, m.usage, m.seq <@ c.hidden
         FROM __schema__.messages m
         WHERE m.conversation_id = p_conversation_id
           AND m.user_key = p_user_key
@@ -36,7 +28,7 @@ BEGIN
     ELSE
         RETURN QUERY
         SELECT NULL::json, m.seq, m.role, m.status, m.state, m.tokens, m.format, m.payload, m.created_at,
-        m.run_id, m.client_id, m.metadata, m.usage, m.seq <@ v_hidden
+            m.run_id, m.client_id, m.metadata, m.usage, m.seq <@ c.hidden
         FROM __schema__.messages m
         WHERE m.conversation_id = p_conversation_id
           AND m.user_key = p_user_key

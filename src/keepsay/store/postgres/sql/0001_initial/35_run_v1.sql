@@ -6,14 +6,7 @@ DECLARE
     c __schema__.conversations;
 BEGIN
     PERFORM set_config('keepsay.user_key', p_user_key::text, true);
-    SELECT * INTO c
-    FROM __schema__.conversations
-    WHERE conversation_id = p_conversation_id
-      AND user_key = p_user_key
-      AND deleted_at IS NULL;
-    IF NOT FOUND THEN
-        PERFORM __schema__.refuse('KS001', '{"kind": "conversation"}');
-    END IF;
+    c := __schema__.find_conversation(p_user_key, p_conversation_id);
     run := __schema__.shown_run(__schema__.get_run(c, p_run_id));
     RETURN NEXT;
 END
