@@ -9,6 +9,7 @@ from keepsay.errors import RunSuperseded
 from keepsay.model.conversation import RunRecord, RunStatus, Summary
 from keepsay.model.ids import RunId
 from keepsay.model.json_text import write_json
+from keepsay.model.messages import MessageStatus, Role
 from keepsay.model.window import WindowRows
 from keepsay.store.memory_rows import ConversationRow, RunRow
 from keepsay.store.protocol import Appended, Begin, Begun, Finish, Finished, NewConversation
@@ -34,7 +35,7 @@ def start(row: ConversationRow, begin: Begin, now: datetime) -> None:
 def attempt_again(row: ConversationRow, run_id: RunId) -> None:
     """Run a failed or expired run again, on the messages that it appended then; refused if the conversation went on."""
     run = row.runs[run_id]
-    if run.record.last_seq != row.head or (row.messages and row.messages[-1].hidden):
+    if run.record.last_seq != row.head or (row.messages and row.messages[-1].hidden) or _is_question_gone(row, run_id):
         raise RunSuperseded(run_id=str(run_id))
     record = replace(
         run.record,
@@ -45,6 +46,11 @@ def attempt_again(row: ConversationRow, run_id: RunId) -> None:
         error=None,
     )
     row.runs[run_id] = replace(run, record=record)
+
+
+def _is_question_gone(row: ConversationRow, run_id: RunId) -> bool:
+    questions = (m for m in row.messages if m.run_id == run_id and m.role is Role.USER)
+    return any(m.status is MessageStatus.DELETED for m in questions)
 
 
 def replay(row: ConversationRow, begin: Begin, now: datetime) -> Begun | None:
@@ -80,8 +86,8 @@ def finished_before(row: ConversationRow, run: RunRecord, finish: Finish) -> Fin
 
 
 def forked(source: ConversationRow, new: NewConversation, at: int, now: datetime) -> ConversationRow:
-    """A conversation that starts as a copy of what is visible up to ``at``, numbered anew from 1."""
-    copied = [m for m in source.visible if m.seq <= at]
+    """A conversation that starts as a copy of what is not rewound up to ``at``, numbered anew from 1."""
+    copied = [m for m in source.messages if m.seq <= at and not m.hidden]
     numbers = {m.seq: n for n, m in enumerate(copied, start=1)}
     created_at = max(now, source.updated_at)  # later than all that is copied
     return ConversationRow(

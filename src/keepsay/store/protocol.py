@@ -239,7 +239,7 @@ class Store(Protocol):
     async def fork(
         self, owner: Owner, conversation_id: ConversationId, new: NewConversation, at_seq: int | None
     ) -> Created:
-        """Create a conversation that starts as a copy of what is visible up to ``at_seq`` (all), numbered anew from 1.
+        """Create a conversation that starts as a copy of what is not rewound up to ``at_seq`` (all), renumbered.
 
         Raises as ``create`` and ``rewind`` do.
         """
@@ -249,7 +249,7 @@ class Store(Protocol):
 
         A run whose lease has run out is ended as expired and taken over. The same key again: a run under way or ended
         well is replayed; one that failed or expired gets a new attempt on the messages that it appended then, unless
-        the conversation went on (``RunSuperseded``).
+        they are gone or the conversation went on (``RunSuperseded``).
         Raises as ``append`` does, and ``ConversationBusy`` when another run is under way and not to be interrupted.
         """
 

@@ -121,15 +121,15 @@ class CutContract:
         await talk.rewind(1)
         await talk.append("assistant: 2")
 
-    async def test_a_fork_copies_what_is_visible_and_numbers_it_anew(self, store: Store) -> None:
+    async def test_a_fork_copies_what_is_not_rewound_and_numbers_it_anew(self, store: Store) -> None:
         talk = await start_talk(store, *_TALK, title="one", system_prompt="Be brief.", metadata={"a": 1})
         await talk.rewind(3)
         await talk.append("user: 6", "assistant: 7")
         await talk.delete_message(2)
         fork = await talk.fork()
-        assert await fork.words() == ["system: Be brief.", "assistant: 2", "user: 6", "assistant: 7"]
+        assert await fork.words() == ["system: Be brief.", "deleted", "assistant: 2", "user: 6", "assistant: 7"]
         made, source = await fork.get(), await talk.get()
-        assert (made.head, made.message_count, made.version, made.state) == (4, 4, 1, OrderState.ASSISTANT)
+        assert (made.head, made.message_count, made.version, made.state) == (5, 4, 1, OrderState.ASSISTANT)
         assert (made.title, made.system_prompt, made.metadata) == ("one", "Be brief.", {"a": 1})
         assert (made.external_key, made.role_policy) == (None, source.role_policy)
         assert made.updated_at == made.created_at >= source.updated_at
@@ -144,6 +144,14 @@ class CutContract:
             assert copied == replace(original, conversation_id=fork.id, run_id=None)
         assert (await fork.append("user: 3")).first_seq == 3
         assert (await talk.get()).head == 2
+
+    async def test_a_fork_keeps_the_place_of_a_deleted_message(self, store: Store) -> None:
+        talk = await start_talk(store, *_TALK)
+        await talk.delete_message(3)
+        fork = await talk.fork()
+        assert await fork.words() == await talk.words()
+        made = await fork.get()
+        assert (made.head, made.message_count) == (5, 4)
 
     async def test_a_fork_may_stop_at_a_seq(self, store: Store) -> None:
         talk = await start_talk(store, *_TALK, system_prompt="Be brief.")

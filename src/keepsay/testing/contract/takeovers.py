@@ -184,6 +184,14 @@ class TakeoverContract:
         assert (again.replayed, again.held, again.run.attempt) == (True, True, 1)
         assert again.run.status is RunStatus.RUNNING
 
+    async def test_a_failed_run_is_not_tried_again_once_its_question_is_deleted(self, store: Store) -> None:
+        talk = await start_talk(store)
+        hold = await talk.hold("user: hi")
+        await talk.finish(hold, status=RunStatus.FAILED)
+        await talk.delete_message(1)
+        with pytest.raises(RunSuperseded):
+            await talk.begin("user: hi", run_id=hold.run_id)
+
     async def test_cancelling_a_run_whose_lease_ran_out_ends_it_as_expired(
         self, store: Store, expire_lease: ExpireLease
     ) -> None:

@@ -1,4 +1,5 @@
--- Copy what is visible up to a seq into a new conversation, and the newest summary of that part with it.
+-- Copy what is not rewound up to a seq into a new conversation, and the newest summary of that part with it. Deleted
+-- messages come along blank, so that windows know of the gap.
 CREATE FUNCTION __schema__.copy_messages(source __schema__.conversations, c __schema__.conversations, p_at integer)
 RETURNS __schema__.conversations
 LANGUAGE plpgsql AS $$
@@ -16,12 +17,15 @@ BEGIN
     WHERE m.conversation_id = source.conversation_id
       AND m.user_key = source.user_key
       AND m.seq <= p_at
-      AND m.status <> 3
       AND NOT m.seq <@ source.hidden;
     GET DIAGNOSTICS c.head = ROW_COUNT;
-    c.message_count := c.head;
+    SELECT count(*) INTO c.message_count
+    FROM __schema__.messages m
+    WHERE m.conversation_id = c.conversation_id
+      AND m.user_key = c.user_key
+      AND m.status <> 3;
     IF source.system_seq BETWEEN 1 AND p_at THEN
-        c.system_seq := __schema__.visible_count(source, source.system_seq);
+        c.system_seq := __schema__.copied_count(source, source.system_seq);
     END IF;
     SELECT max(s.to_seq) INTO v_summary
     FROM __schema__.summaries s
@@ -29,7 +33,7 @@ BEGIN
       AND s.user_key = source.user_key
       AND s.to_seq <= p_at;
     IF v_summary IS NOT NULL THEN
-        c.summary_seq := __schema__.visible_count(source, v_summary);
+        c.summary_seq := __schema__.copied_count(source, v_summary);
         INSERT INTO __schema__.summaries (conversation_id, user_key, to_seq, tokens, created_at, text)
         SELECT c.conversation_id, c.user_key, c.summary_seq, s.tokens, s.created_at, s.text
         FROM __schema__.summaries s

@@ -73,8 +73,18 @@ BEGIN
         c.run_attempt := 1;
         c := __schema__.put_messages(c, p, p_run_id, NULL, NULL);
     ELSE
-        -- A failed or expired run again, on the messages that it appended then, unless the conversation went on.
-        IF r.last_seq <> v_before OR r.last_seq <@ c.hidden THEN
+        -- A failed or expired run again, on the messages that it appended then, unless these are gone or the
+        -- conversation went on.
+        IF r.last_seq <> v_before OR r.last_seq <@ c.hidden OR EXISTS (
+            SELECT
+            FROM __schema__.messages m
+            WHERE m.conversation_id = c.conversation_id
+              AND m.user_key = c.user_key
+              AND m.seq BETWEEN r.first_seq AND r.last_seq
+              AND m.run_id = p_run_id
+              AND m.role = 1
+              AND m.status = 3
+        ) THEN
             PERFORM __schema__.refuse('KS004', jsonb_build_object('run_id', p_run_id));
         END IF;
         c.run_created_at := r.created_at;
