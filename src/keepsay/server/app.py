@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
@@ -10,30 +10,26 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import Match
 
 import keepsay as package
 from keepsay.errors import InvalidInput, KeepsayError
 from keepsay.library.client import Keepsay
-from keepsay.model import limits
 from keepsay.server.agents import Agent, load_agent
-from keepsay.server.auth import DevAuth
-from keepsay.server.middleware import BodyLimit, Gate, RequestIds
+from keepsay.server.auth import Authenticator, DevAuth, Identity
+from keepsay.server.middleware import Gate, RequestIds
+from keepsay.server.mount import mounted
 from keepsay.server.openapi import DescribedApp
-from keepsay.server.parts import Parts
 from keepsay.server.problems import problem_response
 from keepsay.server.readiness import Readiness
 from keepsay.server.refusals import MethodNotAllowed, NoSuchPage
-from keepsay.server.routes import chat, conversations, messages, probes, sessions
+from keepsay.server.routes import probes
 from keepsay.server.settings import Settings, load_env_file
 from keepsay.server.turns import Turns
 
 __all__ = ["assemble", "create_app", "from_environment"]
 
-SETTLE_SECONDS = 3.0
-"""How long turns that the server's end has cut off get to say so to the database."""
-
-_ROUTERS = (probes.router, conversations.router, messages.router, chat.router, sessions.router)
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 _ABOUT = """Durable, user-isolated, resumable conversations on your own Postgres.
 
@@ -57,22 +53,22 @@ def create_app(
 def assemble(keepsay: Keepsay, agent: Agent | None, settings: Settings, *, closes_keepsay: bool) -> FastAPI:
     """``create_app`` with everything said."""
     agent = load_agent(settings.agent, settings) if agent is None else agent
-    parts = Parts(keepsay, DevAuth(settings.allowed_hosts), Turns(agent), Readiness(keepsay))
+    auth = DevAuth(settings.allowed_hosts)
+    readiness = Readiness(keepsay)
     app = DescribedApp(
         title="keepsay",
         version=package.__version__,
         description=_ABOUT,
-        lifespan=_lifespan(parts, agent, closes_keepsay=closes_keepsay),
+        lifespan=_lifespan(keepsay if closes_keepsay else None, readiness, auth, agent),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.keepsay_parts = parts
-    for router in _ROUTERS:
-        app.include_router(router)
+    app.state.keepsay_readiness = readiness
+    app.include_router(probes.router)
+    app.include_router(mounted(keepsay, _identify(auth), Turns(agent)), prefix="/api")
     _map_errors(app)
-    app.add_middleware(BodyLimit, limit=limits.BODY_BYTES)
-    app.add_middleware(Gate, auth=parts.auth)
+    app.add_middleware(Gate, auth=auth)
     app.add_middleware(RequestIds)  # the last one added is the outermost
     return app
 
@@ -83,18 +79,27 @@ def from_environment() -> FastAPI:
     return create_app()
 
 
+def _identify(auth: Authenticator) -> Callable[[Request], Awaitable[Identity]]:
+    """The way to know users, as a dependency."""
+
+    async def identify(request: Request) -> Identity:
+        return await auth.identify(request)
+
+    return identify
+
+
 def _lifespan(
-    parts: Parts, agent: Agent, *, closes_keepsay: bool
+    owned: Keepsay | None, readiness: Readiness, auth: Authenticator, agent: Agent
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Closes what the app opened, when it ends, after the turns under way."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        await parts.turns.settle(SETTLE_SECONDS)
-        await parts.readiness.aclose()
-        if closes_keepsay:
-            await parts.keepsay.close()
+        await readiness.aclose()
+        await auth.aclose()
+        if owned is not None:
+            await owned.close()
         if callable(close := getattr(agent, "aclose", None)):
             await close()
 
@@ -102,10 +107,6 @@ def _lifespan(
 
 
 def _map_errors(app: FastAPI) -> None:
-    async def ours(request: Request, error: Exception) -> Response:
-        assert isinstance(error, KeepsayError)
-        return problem_response(error, request.method)
-
     async def starlettes(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return problem_response(_translated(request, error), request.method)
@@ -113,7 +114,6 @@ def _map_errors(app: FastAPI) -> None:
     async def fastapis(request: Request, error: Exception) -> Response:
         return problem_response(InvalidInput("A parameter of the path is not valid."), request.method)
 
-    app.add_exception_handler(KeepsayError, ours)
     app.add_exception_handler(HTTPException, starlettes)
     app.add_exception_handler(RequestValidationError, fastapis)
 
@@ -128,9 +128,9 @@ def _translated(request: Request, error: HTTPException) -> KeepsayError:
 
 def _allowed(request: Request) -> tuple[str, ...]:
     """Every method that this path takes; Starlette names those of one route alone."""
-    found: set[str] = set()
-    for router in _ROUTERS:
-        for route in router.routes:
-            if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-                found |= route.methods or set()
-    return tuple(sorted(found))
+    routes = request.app.routes
+    return tuple(
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )

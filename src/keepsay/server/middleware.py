@@ -16,7 +16,7 @@ from keepsay.server.auth import Authenticator
 from keepsay.server.problems import problem_response, unexpected_response
 from keepsay.server.refusals import BodyTooLarge, ServerStopping
 
-__all__ = ["BodyLimit", "Gate", "RequestIds"]
+__all__ = ["BodyLimit", "Gate", "RequestIds", "add_always"]
 
 logger = logging.getLogger("keepsay.server")
 
@@ -44,7 +44,9 @@ class RequestIds:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _mark(MutableHeaders(scope=message), request_id)
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                add_always(headers)
             await send(message)
 
         try:
@@ -60,8 +62,8 @@ class RequestIds:
             await unexpected_response()(scope, receive, send_marked)
 
 
-def _mark(headers: MutableHeaders, request_id: str) -> None:
-    headers["X-Request-ID"] = request_id
+def add_always(headers: MutableHeaders) -> None:
+    """Nothing is kept by caches, and nothing is taken for another type than it says."""
     for name, value in _ALWAYS.items():
         headers.setdefault(name, value)
 

@@ -1,8 +1,12 @@
-"""The OpenAPI document: what routes say of themselves, put together."""
+"""The OpenAPI document: what routes say of themselves, put together.
+
+Routes say it in full, so that it is true in any app that mounts them; keepsay's own app names what repeats.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -44,8 +48,7 @@ def asks(
     """What an operation takes, for ``openapi_extra``: the schema of its body, its query, its headers."""
     found: dict[str, Any] = {"parameters": [*(query.parameters() if query else ()), *parameters]}
     if body is not None:
-        schema = {"$ref": f"#/components/schemas/{body}"}
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        found["requestBody"] = {"required": True} | _content(body, "application/json")
     return found
 
 
@@ -65,13 +68,47 @@ def gives(
 
 
 def _content(schema: str, kind: str) -> dict[str, Any]:
-    return {"content": {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
+    return {"content": {kind: {"schema": _in_full(components()[schema])}}}
 
 
 class DescribedApp(FastAPI):
     """FastAPI, with keepsay's schemas in its document."""
 
     def openapi(self) -> dict[str, Any]:
-        document = super().openapi()
-        document["components"] = document.get("components", {}) | {"schemas": components()}
-        return document
+        if self.openapi_schema is None:
+            schemas = components()
+            known = {_text(_in_full(schema)): name for name, schema in schemas.items()}
+            document = super().openapi()
+            document["paths"] = _named(document["paths"], known)
+            document["components"] = document.get("components", {}) | {"schemas": schemas}
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def _in_full(value: Any) -> Any:
+    """A schema with what it refers to in the place of each reference."""
+    if isinstance(value, dict):
+        if isinstance(ref := value.get("$ref"), str):
+            return _in_full(components()[ref.rpartition("/")[2]])
+        return {name: _in_full(part) for name, part in value.items()}
+    return [_in_full(part) for part in value] if isinstance(value, list) else value
+
+
+def _named(value: Any, known: Mapping[str, str]) -> Any:
+    """A part of the document with a reference in the place of each schema that has a name."""
+    if isinstance(value, dict):
+        if (name := known.get(_text(value))) is not None:
+            return {"$ref": f"#/components/schemas/{name}"}
+        return {key: _named(part, known) for key, part in value.items()}
+    return [_named(part, known) for part in value] if isinstance(value, list) else value
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_without_nulls(value), sort_keys=True)
+
+
+def _without_nulls(value: Any) -> Any:
+    """FastAPI leaves them out of a document."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value

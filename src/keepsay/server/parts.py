@@ -1,4 +1,4 @@
-"""What the routes are made of: the library, the agent's turns, the way to know users."""
+"""What the routes are made of: the library, the agent's turns, and who is asking."""
 
 from __future__ import annotations
 
@@ -11,38 +11,49 @@ from starlette.requests import Request
 from keepsay.errors import InvalidInput
 from keepsay.library.client import Keepsay
 from keepsay.library.scope import UserScope
-from keepsay.server.auth import Authenticator, header_text
-from keepsay.server.readiness import Readiness
+from keepsay.server.auth import Identity, header_text
 from keepsay.server.turns import Turns
 
-__all__ = ["Caller", "Parts", "PartsOf", "idempotency_key", "replay_mark", "request_id_of"]
+__all__ = ["Asking", "AskingOf", "Caller", "Parts", "idempotency_key", "replay_mark", "request_id_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """One app's parts. It keeps no conversation: any instance answers any request."""
+    """What the routes of one mount share. It keeps no conversation: any instance answers any request."""
 
     keepsay: Keepsay
-    auth: Authenticator
-    turns: Turns
-    readiness: Readiness
-
-    def user(self, request: Request, named: str | None = None) -> UserScope:
-        """The scope of who is asking; see ``Authenticator.user_id``."""
-        return self.keepsay.user(self.auth.user_id(request, named))
+    turns: Turns | None
 
 
-async def _parts(request: Request) -> Parts:
-    parts = request.app.state.keepsay_parts
-    assert isinstance(parts, Parts)
-    return parts
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks, and the parts to answer with."""
+
+    parts: Parts
+    identity: Identity
+
+    def user(self, named: str | None = None) -> UserScope:
+        """The scope of who is asking; ``named`` is the user whom the request names. See ``Identity.acting``."""
+        return self.parts.keepsay.user(self.identity.acting(named))
+
+    @property
+    def turns(self) -> Turns:
+        """Only the routes that are mounted with an agent ask for them."""
+        assert self.parts.turns is not None
+        return self.parts.turns
 
 
-PartsOf = Annotated[Parts, Depends(_parts)]
+async def _asking(request: Request) -> Asking:
+    asking = request.state.keepsay_asking  # set by the dependency that the mount puts before every route
+    assert isinstance(asking, Asking)
+    return asking
 
 
-async def _caller(request: Request, parts: PartsOf) -> UserScope:
-    return parts.user(request)
+AskingOf = Annotated[Asking, Depends(_asking)]
+
+
+async def _caller(asking: AskingOf) -> UserScope:
+    return asking.user()
 
 
 Caller = Annotated[UserScope, Depends(_caller)]

@@ -18,13 +18,14 @@ from keepsay.model.window import Window
 from keepsay.server.bodies import JsonResponse, read_json
 from keepsay.server.fields import Fields
 from keepsay.server.openapi import IDEMPOTENCY_KEY, asks, gives
-from keepsay.server.parts import Caller, PartsOf, replay_mark, request_id_of
+from keepsay.server.parts import AskingOf, Caller, replay_mark, request_id_of
+from keepsay.server.routing import UserRoute
 from keepsay.server.shapes import CHAT, CONTINUE
-from keepsay.server.turns import Turn
+from keepsay.server.turns import Turn, Turns
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/api", tags=["chat"])
+router = APIRouter(tags=["chat"], route_class=UserRoute)
 
 _PROBLEMS = (400, 404, 409, 422, 502)
 
@@ -36,10 +37,10 @@ _PROBLEMS = (400, 404, 409, 422, 502)
     responses=gives("Continued", problems=_PROBLEMS),
     openapi_extra=asks("Continue", parameters=[IDEMPOTENCY_KEY]),
 )
-async def continue_conversation(conversation_id: str, request: Request, user: Caller, parts: PartsOf) -> Response:
+async def continue_conversation(conversation_id: str, request: Request, user: Caller, asking: AskingOf) -> Response:
     """Stores the message, runs the agent, stores its answer. The same `request_id` again gives the same answer."""
     fields = CONTINUE.read(await read_json(request))
-    turn = await parts.turns.take(
+    turn = await asking.turns.take(
         user,
         conversation_id,
         _message(fields),
@@ -57,26 +58,26 @@ async def continue_conversation(conversation_id: str, request: Request, user: Ca
     responses=gives("Chatted", problems=_PROBLEMS),
     openapi_extra=asks("Chat", parameters=[IDEMPOTENCY_KEY]),
 )
-async def chat(user_id: str, request: Request, parts: PartsOf) -> Response:
+async def chat(user_id: str, request: Request, asking: AskingOf) -> Response:
     """As `continue`. With a `request_id` the first turn, too, makes its conversation and its answer exactly once."""
-    user = parts.user(request, user_id)
+    user = asking.user(user_id)
     fields = CHAT.read(await read_json(request))
     message = _message(fields)
     request_id = request_id_of(request, fields.text("request_id"))
     conversation_id = fields.text("conversation_id")
     if conversation_id is None:
-        turn = await _first_turn(parts, user, message, request_id)
+        turn = await _first_turn(asking.turns, user, message, request_id)
     else:
-        turn = await parts.turns.take(user, conversation_id, message, request_id=request_id, window=Window())
+        turn = await asking.turns.take(user, conversation_id, message, request_id=request_id, window=Window())
     return JsonResponse(_shown(turn), headers=replay_mark(turn.replayed))
 
 
-async def _first_turn(parts: PartsOf, user: UserScope, message: NewMessage, request_id: str | None) -> Turn:
+async def _first_turn(turns: Turns, user: UserScope, message: NewMessage, request_id: str | None) -> Turn:
     """Create the conversation together with the user's message: no failure leaves an empty one behind."""
     key = None if request_id is None else key_for("chat", request_id)
     created = await user.create(messages=[message], key=key)
     try:
-        return await parts.turns.take(user, ConversationId(created.id), request_id=request_id, window=Window())
+        return await turns.take(user, ConversationId(created.id), request_id=request_id, window=Window())
     except KeepsayError as error:
         error.outcome = "unknown"  # the agent may not have answered, but the message is stored
         raise

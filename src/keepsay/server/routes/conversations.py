@@ -19,6 +19,7 @@ from keepsay.server.bodies import JsonResponse, read_json
 from keepsay.server.fields import Field, Shape
 from keepsay.server.openapi import IDEMPOTENCY_KEY, IF_MATCH, asks, gives
 from keepsay.server.parts import Caller, idempotency_key
+from keepsay.server.routing import UserRoute
 from keepsay.server.shapes import NEW_CONVERSATION
 
 __all__ = ["router"]
@@ -26,7 +27,7 @@ __all__ = ["router"]
 ACTIVE = 10
 _ETAG = re.compile(r'"([0-9]{1,9})"')
 
-router = APIRouter(prefix="/api/conversations", tags=["conversations"])
+router = APIRouter(prefix="/conversations", tags=["conversations"], route_class=UserRoute)
 
 _LIST = Shape(
     "The conversations of a user.",
@@ -73,7 +74,7 @@ async def create(request: Request, user: Caller) -> Response:
         key=idempotency_key(request),
     )
     shown = created.conversation
-    headers = {"Location": f"/api/conversations/{shown.id}", "ETag": _etag(shown)}
+    headers = {"Location": f"{request.url.path}/{shown.id}", "ETag": _etag(shown)}
     return JsonResponse(shown.to_dict(), 201 if created.created else 200, headers)
 
 

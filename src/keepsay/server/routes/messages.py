@@ -17,6 +17,7 @@ from keepsay.server.bodies import JsonResponse, read_json
 from keepsay.server.fields import Field, Fields, Shape
 from keepsay.server.openapi import IDEMPOTENCY_KEY, asks, gives
 from keepsay.server.parts import Caller, idempotency_key, replay_mark
+from keepsay.server.routing import UserRoute
 from keepsay.server.shapes import NEW_MESSAGES
 
 __all__ = ["router"]
@@ -24,7 +25,7 @@ __all__ = ["router"]
 _CURSOR = re.compile(r"[0-9]{1,10}")
 _SEQ: JsonObject = {"minimum": 0, "maximum": limits.SEQ_MAX}
 
-router = APIRouter(prefix="/api/conversations/{conversation_id}/messages", tags=["messages"])
+router = APIRouter(prefix="/conversations/{conversation_id}/messages", tags=["messages"], route_class=UserRoute)
 
 _LIST = Shape(
     "Part of a conversation's messages.",

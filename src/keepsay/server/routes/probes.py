@@ -8,15 +8,17 @@ import re
 from importlib.resources import files
 
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from keepsay.server.bodies import JsonResponse
 from keepsay.server.openapi import gives
-from keepsay.server.parts import PartsOf
+from keepsay.server.readiness import Readiness
+from keepsay.server.routing import PublicRoute
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["server"])
+router = APIRouter(tags=["server"], route_class=PublicRoute)
 
 _DOCS = files("keepsay.server").joinpath("docs.html").read_text("utf-8")
 
@@ -48,9 +50,11 @@ async def healthz() -> Response:
     responses=gives("Health", problems=(503,)),
 )
 @router.head("/readyz", include_in_schema=False)
-async def readyz(parts: PartsOf) -> Response:
+async def readyz(request: Request) -> Response:
     """Asks it once in three seconds, whoever asks how often."""
-    await parts.readiness.check()
+    readiness = request.app.state.keepsay_readiness
+    assert isinstance(readiness, Readiness)
+    await readiness.check()
     return JsonResponse({"status": "ok"})
 
 

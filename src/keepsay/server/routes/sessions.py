@@ -8,13 +8,14 @@ from starlette.responses import Response
 
 from keepsay.server.bodies import JsonResponse, read_json
 from keepsay.server.openapi import IDEMPOTENCY_KEY, asks, gives
-from keepsay.server.parts import PartsOf, idempotency_key
+from keepsay.server.parts import AskingOf, idempotency_key
+from keepsay.server.routing import UserRoute
 from keepsay.server.shapes import SESSION
 from keepsay.session import session
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/api", tags=["session"])
+router = APIRouter(tags=["session"], route_class=UserRoute)
 
 
 @router.post(
@@ -24,9 +25,9 @@ router = APIRouter(prefix="/api", tags=["session"])
     responses=gives("Session", problems=(400, 404, 409, 422)),
     openapi_extra=asks("SessionRequest", parameters=[IDEMPOTENCY_KEY]),
 )
-async def post_session(request: Request, parts: PartsOf) -> Response:
+async def post_session(request: Request, asking: AskingOf) -> Response:
     """`context` is added first: a text that the user said, a message, or a list of messages."""
     fields = SESSION.read(await read_json(request))
     asked = {name: fields.value(name) for name in SESSION.fields}
-    user_id = parts.auth.user_id(request, fields.required_text("user_id"))
-    return JsonResponse(await session(parts.keepsay, asked | {"user_id": user_id}, key=idempotency_key(request)))
+    user_id = asking.identity.acting(fields.required_text("user_id"))
+    return JsonResponse(await session(asking.parts.keepsay, asked | {"user_id": user_id}, key=idempotency_key(request)))

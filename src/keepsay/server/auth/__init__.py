@@ -1,0 +1,6 @@
+"""The ways to know users: ``dev`` believes whoever asks here, ``jwt`` a token's issuer, ``service`` a key."""
+
+from keepsay.server.auth.dev import DevAuth, check_bind
+from keepsay.server.auth.identity import USER_HEADER, Authenticator, Identity, header_text
+
+__all__ = ["USER_HEADER", "Authenticator", "DevAuth", "Identity", "check_bind", "header_text"]
