@@ -1,5 +1,5 @@
-# Every target sets up what it needs. A fresh machine needs Python >= 3.11 and make; the tests also Debian's pgbouncer and
-# postgresql-15, or the like (CONTRIBUTING.md).
+# Every target sets up what it needs. A fresh machine needs Python >= 3.11 and make; the tests also Debian's pgbouncer,
+# postgresql-15, curl and jq, or the like (CONTRIBUTING.md).
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

@@ -20,6 +20,8 @@ from keepsay.errors import (
     KeepsayError,
     KeyReused,
     NotFound,
+    QuotaExceeded,
+    RateLimited,
     RoleOrderError,
     RunSuperseded,
     SchemaMismatch,
@@ -29,12 +31,14 @@ from keepsay.errors import (
     Unavailable,
     VersionMismatch,
 )
-from keepsay.library.client import Admin, Keepsay
+from keepsay.library.client import Admin, Keepsay, UserPage
 from keepsay.library.messages import assistant, system, tool, user
 from keepsay.library.run import Appending, Run, RunContext
 from keepsay.library.scope import ConversationPage, ConversationWindow, MessagePage, UserScope
+from keepsay.model.allowance import Allowance
 from keepsay.model.conversation import Conversation, ConversationStatus, RolePolicy, RunRecord, RunStatus, Summary
 from keepsay.model.messages import Message, MessageStatus, NewMessage, Role
+from keepsay.model.standing import Standing
 from keepsay.model.window import Explanation, ModelWindow, Window
 from keepsay.store.memory import MemoryStore
 from keepsay.store.protocol import Created, Erased
@@ -43,6 +47,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Admin",
+    "Allowance",
     "Appending",
     "ConfigurationError",
     "Conflict",
@@ -67,6 +72,8 @@ __all__ = [
     "ModelWindow",
     "NewMessage",
     "NotFound",
+    "QuotaExceeded",
+    "RateLimited",
     "Role",
     "RoleOrderError",
     "RolePolicy",
@@ -77,10 +84,12 @@ __all__ = [
     "RunSuperseded",
     "SchemaMismatch",
     "SeqMismatch",
+    "Standing",
     "Summary",
     "TooLarge",
     "UnansweredCalls",
     "Unavailable",
+    "UserPage",
     "UserScope",
     "VersionMismatch",
     "Window",

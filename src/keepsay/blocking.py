@@ -183,6 +183,7 @@ class UserScope(_Facade[scope.UserScope]):
     load = _waiting(scope.UserScope.load)
     load_or_create = _waiting(scope.UserScope.load_or_create)
     window = _waiting(scope.UserScope.window)
+    status = _waiting(scope.UserScope.status)
     list = _waiting(scope.UserScope.list)
     update = _waiting(scope.UserScope.update)
     delete = _waiting(scope.UserScope.delete)
@@ -191,6 +192,7 @@ class UserScope(_Facade[scope.UserScope]):
     delete_message = _waiting(scope.UserScope.delete_message)
     rewind = _waiting(scope.UserScope.rewind)
     fork = _waiting(scope.UserScope.fork)
+    fork_or_get = _waiting(scope.UserScope.fork_or_get)
     get_run = _waiting(scope.UserScope.get_run)
     cancel_run = _waiting(scope.UserScope.cancel_run)
     summarise = _waiting(scope.UserScope.summarise)
@@ -208,6 +210,7 @@ class Admin(_Facade[client.Admin]):
     """Operators' view; see ``keepsay.Admin``."""
 
     users = _iterating(client.Admin.users)
+    list_users = _waiting(client.Admin.list_users)
 
 
 class Keepsay(_Facade[client.Keepsay]):

@@ -13,6 +13,8 @@ KeepsayError                    .code, .outcome
 │   ├── KeyReused               same idempotency key, other content
 │   ├── ConversationBusy        a run holds the conversation                             .run_id, .retry_after
 │   └── RunSuperseded           this run was taken over or ended; it can write no more   .run_id
+├── RateLimited                 the user began too many runs of late                    .limit, .retry_after
+│   └── QuotaExceeded           ... on this day                                          .limit, .retry_after
 ├── Unavailable                 the database cannot be reached or refused to work        .retry_after
 ├── SchemaMismatch              the database's schema is not one this release can use    .found, .wanted
 ├── ConfigurationError          a setting is missing or contradictory
@@ -24,7 +26,7 @@ with the same key). It is never ``not_applied`` for a write that was applied.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 __all__ = [
     "ConfigurationError",
@@ -37,6 +39,8 @@ __all__ = [
     "KeyReused",
     "NotFound",
     "Outcome",
+    "QuotaExceeded",
+    "RateLimited",
     "RoleOrderError",
     "RunSuperseded",
     "SchemaMismatch",
@@ -181,6 +185,27 @@ class RunSuperseded(Conflict):
     def __init__(self, *, run_id: str) -> None:
         super().__init__(f"Run {run_id} no longer holds the conversation; what it tried to write was refused.")
         self.run_id = run_id
+
+
+class RateLimited(KeepsayError):
+    """The user may begin ``limit`` runs a minute and has. ``retry_after`` is the time until the next, in seconds."""
+
+    code = "rate_limited"
+    span: ClassVar[str] = "minute"
+
+    def __init__(self, *, limit: int, retry_after: float) -> None:
+        super().__init__(
+            f"The user may begin {limit} runs a {self.span} and has used them up; wait {retry_after:.1f} seconds."
+        )
+        self.limit = limit
+        self.retry_after = retry_after
+
+
+class QuotaExceeded(RateLimited):
+    """The user began ``limit`` runs today. ``retry_after`` is the time until the next day of UTC, in seconds."""
+
+    code = "quota_exceeded"
+    span = "day"
 
 
 class Unavailable(KeepsayError):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.postgres.older import make_older
 
-from keepsay.store.postgres.dsn import Dsn
+from keepsay.embedded import EmbeddedPostgres
+from keepsay.store.postgres.dsn import Dsn, parse_dsn
+from keepsay.store.postgres.sqltext import load_migrations
 from keepsay.testing.pgbouncer import PgBouncer
 
 from .conftest import Script
 from .program import NOWHERE, Found, doctor, keepsay, url_of
 
+NEWEST = load_migrations("keepsay")[-1].version
 LoginAs = Callable[[Dsn, str], Awaitable[Dsn]]
 
 
@@ -26,8 +31,18 @@ def test_on_the_embedded_postgres_all_is_well_once_it_is_migrated(open_folder: P
     after = keepsay("doctor", "--strict", **home)
     assert (after.code, after.out.splitlines()[-1]) == (0, "All is well.")
     assert "embedded" in after.out
-    assert "row-level security  binds on 5 tables, functions owned by keepsay_functions" in after.out
+    assert "row-level security  binds on 6 tables, functions owned by keepsay_functions" in after.out
     assert "synchronous_commit=on, fsync=on, full_page_writes=on" in after.out
+
+
+async def test_an_older_embedded_database_is_no_problem_as_the_first_use_mends_it(open_folder: Path) -> None:
+    home = open_folder / "home"
+    server = EmbeddedPostgres(home)
+    await make_older(parse_dsn(await asyncio.to_thread(server.start)), 1)
+    await asyncio.to_thread(server.stop)
+    for auto_migrate, level in (("empty", "warning"), ("never", "problem")):
+        _, found = doctor(KEEPSAY_HOME=str(home), KEEPSAY_AUTO_MIGRATE=auto_migrate)
+        assert (found["migrations"]["level"], found["migrations"]["facts"]["applied"]) == (level, [1])
 
 
 def test_a_server_that_may_lose_writes_is_a_problem(url: str) -> None:
@@ -56,7 +71,7 @@ def test_what_it_tells_of_a_plain_server(url: str) -> None:
     ]
     assert found["pooler"]["facts"] == {"named_as_pooled": False, "answers_logins_itself": False}
     assert str(found["server"]["facts"]["version"]).startswith("18")
-    assert found["migrations"]["facts"] == {"schema": "keepsay", "applied": [1], "pending": []}
+    assert found["migrations"]["facts"] == {"schema": "keepsay", "applied": [*range(1, NEWEST + 1)], "pending": []}
 
 
 def test_a_pooler_in_between_is_noticed_and_everything_works_through_it(database: Dsn) -> None:
@@ -91,7 +106,10 @@ def test_an_empty_database_is_a_problem_only_if_nothing_will_set_it_up(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("INSERT INTO keepsay.migrations VALUES (2, '0002', ''), (3, '0003', '')", "this release knows 1"),
+        (
+            f"INSERT INTO keepsay.migrations VALUES ({NEWEST + 1}, 'next', ''), ({NEWEST + 2}, 'after', '')",
+            f"this release knows {NEWEST}",
+        ),
         ("UPDATE keepsay.migrations SET checksum = 'other'", "with other content"),
     ],
 )
@@ -142,9 +160,9 @@ def _sql_of(finding: Found) -> str:
     [
         ("ALTER TABLE keepsay.messages NO FORCE ROW LEVEL SECURITY", "problem", "not in force on messages"),
         ("DROP POLICY own_rows ON keepsay.runs", "problem", "not in force on runs"),
-        ("ALTER FUNCTION keepsay.health_v1 OWNER TO CURRENT_USER", "warning", "who goes round it"),
+        ("ALTER FUNCTION keepsay.health_v2 OWNER TO CURRENT_USER", "warning", "who goes round it"),
         (
-            "GRANT USAGE ON SCHEMA keepsay TO PUBLIC; GRANT EXECUTE ON FUNCTION keepsay.health_v1 TO PUBLIC",
+            "GRANT USAGE ON SCHEMA keepsay TO PUBLIC; GRANT EXECUTE ON FUNCTION keepsay.health_v2 TO PUBLIC",
             "problem",
             "every role may call",
         ),
@@ -161,7 +179,7 @@ async def test_a_second_wall_that_was_taken_down_is_noticed(
 
 
 async def test_a_function_that_is_gone_is_a_problem_of_the_schema(database: Dsn, script: Script) -> None:
-    await script(database, "DROP FUNCTION keepsay.health_v1")
+    await script(database, "DROP FUNCTION keepsay.health_v2")
     ran, found = doctor(DATABASE_URL=url_of(database))
     assert (ran.code, found["schema"]["level"]) == (1, "problem")
 

@@ -27,8 +27,9 @@ async def said(ks: Keepsay) -> None:
 def test_export_is_json_lines_of_everything(url: str) -> None:
     ran = keepsay("export", "--user", "ann", DATABASE_URL=url)
     lines = [json.loads(line) for line in ran.out.splitlines()]
-    assert [line["type"] for line in lines] == ["conversation", "message", "message", "conversation"]
+    assert [line["type"] for line in lines] == ["conversation", "message", "message", "conversation", "end"]
     assert lines[1]["payload"] == {"role": "user", "content": "hello \0\ud83d"}
+    assert lines[-1] == {"type": "end", "conversations": 2, "messages": 2}
     assert ran.err == "2 conversations, 2 messages\n"
 
 
@@ -38,7 +39,7 @@ def test_an_exported_file_is_for_its_owner_alone_and_whole(url: str, tmp_path: P
     file.write_text("older")
     ran = keepsay("export", "--user", "ann", "--output", str(file), DATABASE_URL=url)
     assert (ran.code, ran.out) == (0, "")
-    assert len(file.read_text().splitlines()) == 4
+    assert len(file.read_text().splitlines()) == 5
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [file]
 

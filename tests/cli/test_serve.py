@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from keepsay.testing.wire import free_port
 
 from .program import environment, keepsay
 
@@ -37,6 +41,39 @@ def test_it_serves_on_a_postgres_of_its_own_until_it_is_told_to_stop(open_folder
     assert keepsay("ls", KEEPSAY_HOME=str(open_folder / "home")).out == "ann\n"
 
 
+def test_several_workers_share_a_postgres_of_their_own(open_folder: Path) -> None:
+    """What the command line says reaches the workers."""
+    (open_folder / "who.py").write_text("import os\ndef who(messages): return str(os.getpid())\n")
+    home, options = str(open_folder / "home"), ("--port", str(free_port()), "--workers", "2", "--agent", "who:who")
+    with subprocess.Popen(
+        [sys.executable, "-m", "keepsay.cli", "serve", "--home", home, *options, "--pool-size", "1"],
+        env=environment(KEEPSAY_LOG_LEVEL="warning"),
+        cwd=open_folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        url = re.search(r"http://127\.0\.0\.1:\d+", next(line for line in running.stdout if "listening" in line))
+        assert url is not None
+        with ThreadPoolExecutor(8) as clients:
+            workers: set[str] = set()
+            while len(workers) < 2:
+                workers |= set(clients.map(_ask, [f"{url[0]}/api/ann/chat"] * 8))
+        assert str(running.pid) not in workers
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
+        assert "listening" not in running.stdout.read(), "said once"
+    assert keepsay("ls", KEEPSAY_HOME=home).out == "ann\n"
+
+
+def _ask(url: str) -> str:
+    request = urllib.request.Request(url, b'{"message": "who?"}', {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        response = json.load(answer)["response"]
+    assert isinstance(response, str)
+    return response
+
+
 @pytest.mark.parametrize(
     ("env", "says"),
     [
@@ -44,6 +81,9 @@ def test_it_serves_on_a_postgres_of_its_own_until_it_is_told_to_stop(open_folder
         ({"KEEPSAY_AUTH": "none"}, "KEEPSAY_AUTH"),
         ({"KEEPSAY_HOST": "0.0.0.0"}, "127.0.0.1"),
         ({"KEEPSAY_AGENT": "nonsense"}, "module:callable"),
+        ({"KEEPSAY_WORKERS": "many"}, "KEEPSAY_WORKERS"),
+        ({"KEEPSAY_WORKERS": "2", "KEEPSAY_AGENT": "nonsense"}, "module:callable"),
+        ({"KEEPSAY_RUNS_BURST": "2"}, "KEEPSAY_RUNS_PER_MINUTE"),
         ({"KEEPSAY_AUTO_MIGRATE": "sometimes"}, "--auto-migrate"),
         ({"DATABASE_URL": "mysql://x"}, "postgresql://"),
     ],

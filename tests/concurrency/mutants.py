@@ -50,7 +50,22 @@ CALLS_NOT_CLOSED = Mutant(
     "    IF c.open_calls <> '{}' THEN",
     "    c.open_calls := '{}';\n    IF false THEN",
 )
-MUTANTS = (NO_FENCE, KEY_BEFORE_LOCK, NO_LOCK, ORDER_NOT_CHECKED, CALLS_NOT_CLOSED)
+ALLOWANCE_NOT_LOCKED = Mutant("allowance read and written without a lock", "charge", "    FOR UPDATE;", "    ;")
+USER_NOT_LOCKED_FIRST = Mutant(
+    "user locked after the conversation",
+    "begin_within_v1",
+    "IF NOT EXISTS (SELECT FROM keepsay.allowances a WHERE a.user_key = p_user_key) THEN",
+    "IF false THEN",
+)
+MUTANTS = (
+    NO_FENCE,
+    KEY_BEFORE_LOCK,
+    NO_LOCK,
+    ORDER_NOT_CHECKED,
+    CALLS_NOT_CLOSED,
+    ALLOWANCE_NOT_LOCKED,
+    USER_NOT_LOCKED_FIRST,
+)
 
 
 async def plant(database: Database, mutant: Mutant) -> None:

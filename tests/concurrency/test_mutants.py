@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from keepsay.model.allowance import Allowance
 from keepsay.testing.postgres import Database
 
-from . import checks, mutants
+from . import allowances, checks, mutants
 from .agents import simulate
 from .ground import OpenStore
 from .mutants import Mutant, plant
@@ -55,6 +56,19 @@ async def _agents(open_store: OpenStore, database: Database, seed: int) -> None:
     await simulate(open_store, database, seed, runs=250, conversations=12)
 
 
+async def _allowance(open_store: OpenStore, _database: Database, _seed: int) -> None:
+    quota = Allowance(per_day=allowances.LIMIT)
+    await allowances.check_an_allowance_is_never_exceeded(open_store, quota, rounds=10)
+
+
+async def _allowance_of_processes(open_store: OpenStore, database: Database, _seed: int) -> None:
+    await allowances.check_processes_share_an_allowance(open_store, database, rounds=10)
+
+
+async def _erasing_meanwhile(open_store: OpenStore, _database: Database, _seed: int) -> None:
+    await allowances.check_erasing_meanwhile_hinders_nobody(open_store, rounds=40)
+
+
 KILLS: tuple[tuple[Mutant, Check, str], ...] = (
     (mutants.NO_FENCE, _interrupts, "could write"),
     (mutants.NO_FENCE, _agents, "wrote after fence|superseded run could finish"),
@@ -67,6 +81,9 @@ KILLS: tuple[tuple[Mutant, Check, str], ...] = (
     (mutants.NO_LOCK, _one_run, "begun"),
     (mutants.ORDER_NOT_CHECKED, _one_user_message, "20 of 20 accepted"),
     (mutants.CALLS_NOT_CLOSED, _agents, "a provider refuses the log"),
+    (mutants.ALLOWANCE_NOT_LOCKED, _allowance, "begun of 20"),
+    (mutants.ALLOWANCE_NOT_LOCKED, _allowance_of_processes, "round 0"),
+    (mutants.USER_NOT_LOCKED_FIRST, _erasing_meanwhile, "Another transaction was in the way"),
 )
 """Mutant, the check that kills it, and what the check then says."""
 

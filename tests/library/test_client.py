@@ -75,7 +75,7 @@ def test_the_facade_does_all_without_await(newest_postgres: NoopExecutor) -> Non
             assert again.replayed
             assert again.answer is not None
         assert [m.content for m in user.messages(conversation.id).items] == ["Be brief.", "hi", "hello", "again"]
-        assert [line["type"] for line in user.export()] == ["conversation"] + ["message"] * 4
+        assert [line["type"] for line in user.export()] == ["conversation", *["message"] * 4, "end"]
         assert list(ks.admin().users()) == ["ada"]
         with pytest.raises(NotFound):
             ks.user("eve").get(conversation.id)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from keepsay import (
+    Allowance,
     ConversationBusy,
     InvalidInput,
+    Keepsay,
     KeyReused,
+    MemoryStore,
     MessageStatus,
+    QuotaExceeded,
+    RateLimited,
     Role,
     RunStatus,
     RunSuperseded,
@@ -38,6 +44,22 @@ async def test_an_exception_fails_the_run_and_keeps_the_users_message(user: User
     record = await user.get_run(conversation, run.id)
     assert (record.status, record.error) == (RunStatus.FAILED, "ZeroDivisionError")
     assert [message.content for message in (await user.messages(conversation)).items] == ["hi"]
+
+
+async def test_an_error_of_keepsays_own_fails_the_run_by_its_code(user: UserScope, conversation: UUID) -> None:
+    with pytest.raises(InvalidInput):
+        async with user.run(conversation, "hi") as run:
+            raise InvalidInput("a secret")
+    assert (await user.get_run(conversation, run.id)).error == "invalid_input"
+
+
+async def test_the_record_tells_how_the_run_ended(user: UserScope, conversation: UUID) -> None:
+    async with user.run(conversation, "hi") as run:
+        assert (run.record.status, run.record.first_seq, run.record.last_seq) == (RunStatus.RUNNING, 1, 1)
+        assert run.record == await user.get_run(conversation, run.id)
+        await run.finish(assistant("hello"))
+    assert run.record == await user.get_run(conversation, run.id)
+    assert (run.record.status, run.record.last_seq) == (RunStatus.COMPLETED, 2)
 
 
 async def test_cancellation_cancels_the_run_and_closes_its_calls(user: UserScope, conversation: UUID) -> None:
@@ -157,3 +179,29 @@ async def test_a_run_without_messages_answers_what_stands_there(user: UserScope,
 async def test_a_lease_outside_its_limits_is_refused(user: UserScope, conversation: UUID, lease: float) -> None:
     with pytest.raises(InvalidInput, match="lease"):
         user.run(conversation, "hi", lease=lease)
+
+
+async def test_a_run_over_the_limit_is_refused_on_entering_and_begins_when_it_was_told_to() -> None:
+    now = datetime(2026, 3, 1, 23, 50, tzinfo=UTC)
+    user = Keepsay(store=MemoryStore(clock=lambda: now)).user("ada")
+    conversation, allowance = (await user.create()).id, Allowance(per_minute=2, burst=2, per_day=3)
+
+    async def turn(key: str) -> bool:
+        async with user.run(conversation, "hi", key=key, allowance=allowance) as run:
+            if not run.replayed:
+                await run.append(assistant("hello"))
+            return run.replayed
+
+    assert [await turn("1"), await turn("2"), await turn("2")] == [False, False, True]
+    with pytest.raises(RateLimited) as limited:
+        await turn("3")
+    assert (limited.value.limit, limited.value.retry_after) == (2, 30.0)
+    assert (await user.get(conversation)).head == 4
+    now += timedelta(seconds=limited.value.retry_after)
+    assert not await turn("3")
+    now += timedelta(minutes=5)
+    with pytest.raises(QuotaExceeded) as exceeded:
+        await turn("4")
+    assert (exceeded.value.limit, exceeded.value.retry_after) == (3, 4 * 60 + 30)
+    now += timedelta(seconds=exceeded.value.retry_after)
+    assert not await turn("4")

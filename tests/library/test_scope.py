@@ -156,10 +156,11 @@ async def test_export_tells_all_and_erase_leaves_nothing(keepsay: Keepsay, user:
         messages=[f"{n}" for n in range(3)], role_policy="lenient", metadata={"b": 1, "a": 2}
     )
     lines = [line async for line in user.export()]
-    assert [line["type"] for line in lines] == ["conversation", "message", "message", "message"]
+    assert [line["type"] for line in lines] == ["conversation", "message", "message", "message", "end"]
+    assert lines[-1] == {"type": "end", "conversations": 1, "messages": 3}
     assert lines[1]["payload"] == {"role": "user", "content": "0"}
     assert (await user.erase()).messages == 3
-    assert [line async for line in user.export()] == []
+    assert [line async for line in user.export()] == [{"type": "end", "conversations": 0, "messages": 0}]
     assert [user_id async for user_id in keepsay.admin().users()] == []
     with pytest.raises(NotFound):
         await user.get(conversation.id)
@@ -256,3 +257,52 @@ async def test_users_do_not_see_each_other(keepsay: Keepsay, conversation: UUID)
     with pytest.raises(NotFound) as absent:
         await keepsay.user("eve").get(uuid4())
     assert str(foreign.value) == str(absent.value)
+
+
+async def test_an_update_of_nothing_leaves_the_conversation_as_it_is(user: UserScope) -> None:
+    conversation = await user.create(title="Trip")
+    assert await user.update(conversation.id) == conversation
+    assert await user.update(conversation.id, expected_version=conversation.version) == conversation
+    with pytest.raises(VersionMismatch) as refused:
+        await user.update(conversation.id, expected_version=9)
+    assert (refused.value.expected, refused.value.version) == (9, conversation.version)
+
+
+async def test_a_fork_says_whether_it_was_made(user: UserScope) -> None:
+    conversation = await user.create(messages=["one"])
+    made = await user.fork_or_get(conversation.id, external_key="k")
+    found = await user.fork_or_get(conversation.id, external_key="k", title="other")
+    assert (made.created, found.created) == (True, False)
+    assert found.conversation == made.conversation == await user.fork(conversation.id, external_key="k")
+
+
+async def test_a_status_tells_where_a_conversation_stands(user: UserScope) -> None:
+    conversation = await user.create(title="Trip", messages=["Where is Lisbon?"])
+    standing = await user.status(str(conversation.id))
+    assert standing.to_dict() == {
+        "conversation_id": str(conversation.id),
+        "title": "Trip",
+        "head": 1,
+        "message_count": 1,
+        "last_role": "user",
+        "last_message_preview": "Where is Lisbon?",
+        "can_add_user": False,
+        "can_add_assistant": True,
+        "has_pending_request": False,
+        "active_run": None,
+        "updated_at": conversation.updated_at.isoformat(),
+    }
+
+
+async def test_users_are_listed_page_by_page(keepsay: Keepsay) -> None:
+    admin = keepsay.admin()
+    for name in ("a", "b", "c"):
+        await keepsay.user(name).create()
+    first = await admin.list_users(limit=2)
+    assert (first.items, first.next_cursor, first.has_more) == (("a", "b"), "b", True)
+    rest = await admin.list_users(limit=2, cursor=first.next_cursor)
+    assert (rest.items, rest.next_cursor, rest.has_more) == (("c",), None, False)
+    with pytest.raises(InvalidCursor):
+        await admin.list_users(cursor="a/b")
+    with pytest.raises(InvalidInput):
+        await admin.list_users(limit=0)

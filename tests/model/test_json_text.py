@@ -298,3 +298,37 @@ def test_metadata_refuses_nul_and_lone_surrogates_wherever_they_are(text: str) -
 def test_metadata_takes_texts_that_only_look_like_escapes(text: str) -> None:
     metadata: dict[str, JsonValue] = {text: text, "many": [1, 2, 3], "keys": {"a": 1, "b": 2}}
     assert same(checked_metadata(metadata), metadata)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1, 2, 3, 4, 5],
+        [[], []],
+        {"a": 1, "b": 2, "c": 3, "d": 4},
+        [{"a": [1]}, 2],
+        [',[{"\\', ',,"[', '{\\"', ""],
+    ],
+)
+def test_values_are_counted_before_they_are_parsed(monkeypatch: pytest.MonkeyPatch, value: JsonValue) -> None:
+    text = write_json(value)
+    monkeypatch.setattr(limits, "JSON_VALUES", 5)
+    assert parse_json(text) == value
+    monkeypatch.setattr(limits, "JSON_VALUES", 3)
+    with pytest.raises(TooLarge, match="4 or more commas and brackets"):
+        parse_json(text)
+
+
+@given(strategies.json_values())
+def test_texts_and_names_are_no_values_however_they_read(value: JsonValue) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "JSON_VALUES", max(1, _values(value)))
+        assert parse_json(write_json(value)) == value
+
+
+def _values(value: JsonValue) -> int:
+    """What stands after a comma, and what opens a list or an object: as many as there are values, or more."""
+    if isinstance(value, list | dict):
+        inside = value.values() if isinstance(value, dict) else value
+        return 1 + max(0, len(value) - 1) + sum(map(_values, inside))
+    return 0

@@ -21,6 +21,8 @@ from keepsay.errors import (
     KeepsayError,
     KeyReused,
     NotFound,
+    QuotaExceeded,
+    RateLimited,
     RoleOrderError,
     RunSuperseded,
     SeqMismatch,
@@ -212,6 +214,8 @@ REFUSALS: list[tuple[str, dict[str, object], type[KeepsayError], dict[str, objec
     ),
     ("KS009", {"field": "limit", "message": "limit is at most 200"}, InvalidInput, {"field": "limit"}),
     ("KS009", {}, InvalidInput, {"field": None}),
+    ("KS011", {"limit": 6, "retry_after": 0.5}, RateLimited, {"limit": 6, "retry_after": 0.5}),
+    ("KS012", {"limit": 9, "retry_after": 7200}, QuotaExceeded, {"limit": 9, "retry_after": 7200.0}),
 ]
 
 
@@ -245,6 +249,8 @@ async def test_a_refusal_of_our_functions_brings_its_facts_through_the_database(
         ("KS005", {"head": True, "expected": 3}),
         ("KS008", {"open_calls": [1], "unknown": True}),
         ("KS008", {"open_calls": []}),
+        ("KS011", {"limit": 6}),
+        ("KS012", {"limit": "9", "retry_after": 1}),
     ],
 )
 def test_a_refusal_without_its_facts_is_loud(sqlstate: str, detail: dict[str, object]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from keepsay.errors import ConfigurationError, KeepsayError, SchemaMismatch
+from keepsay.model.allowance import Allowance
 from keepsay.store.postgres import migrate as migrate_module
 from keepsay.store.postgres.dsn import Dsn
 from keepsay.store.postgres.migrate import SchemaState, migrate, migration_sql, read_schema_state
@@ -25,6 +26,7 @@ from keepsay.testing.talk import start_talk
 from keepsay.testing.wire import CountingProxy
 
 from .catalog import read_catalog, read_ledger
+from .older import make_older, release_with
 from .sessions import ask, execute, session
 
 Login = Callable[[Dsn, str], Awaitable[Dsn]]
@@ -139,6 +141,54 @@ async def test_always_brings_an_older_schema_up_to_date(newest_database: Databas
     await connect(newest_database.dsn, "always")
     assert (await state_of(newest_database.dsn)).pending == ()
     assert await ask(newest_database.dsn, "SELECT count(*) FROM keepsay.later") == [(0,)]
+
+
+@pytest.mark.parametrize("version", range(1, NEWEST))
+async def test_an_older_schema_becomes_what_a_new_one_is_and_keeps_what_was_said(
+    database: Database, empty_database: Dsn, version: int
+) -> None:
+    await make_older(empty_database, version)
+    assert await state_of(empty_database) == SchemaState((*range(1, version + 1),), RELEASED[version:])
+    with release_with(version):
+        older = PostgresStore(empty_database)
+        talk = await start_talk(older, "user: hi")
+        await older.close()
+    with pytest.raises(SchemaMismatch, match="keepsay migrate") as refused:
+        await talk.words()
+    assert (refused.value.found, refused.value.wanted) == (version, NEWEST)
+    assert names(await migrate(empty_database, "keepsay")) == NAMES[version:]
+    assert await read_catalog(empty_database) == await read_catalog(database.dsn)
+    begun = await talk.begin(allowance=Allowance(per_day=1))
+    assert [m.content for m in begun.rows.messages] == ["hi"]
+    assert await older.row_security()
+    await older.close()
+
+
+@pytest.mark.parametrize("auto_migrate", ["never", "empty", "always"])
+async def test_only_always_migrates_a_schema_of_an_earlier_release(
+    empty_database: Dsn, auto_migrate: AutoMigrate
+) -> None:
+    await make_older(empty_database, 1)
+    if auto_migrate == "always":
+        await connect(empty_database, auto_migrate)
+        assert (await state_of(empty_database)).pending == ()
+    else:
+        with pytest.raises(SchemaMismatch, match="run `keepsay migrate`"):
+            await connect(empty_database, auto_migrate)
+        assert (await state_of(empty_database)).version == 1
+
+
+async def test_a_release_before_this_one_goes_on_during_a_deploy(empty_database: Dsn) -> None:
+    """It was started, its schema is migrated under it, and it starts anew."""
+    await make_older(empty_database, NEWEST - 1)
+    with release_with(NEWEST - 1):
+        running, again = PostgresStore(empty_database), PostgresStore(empty_database)
+        talk = await start_talk(running, "user: hi")
+    await migrate(empty_database, "keepsay")
+    with release_with(NEWEST - 1):
+        for store in (running, again):
+            assert (await store.page(talk.owner, talk.id, after=0, before=None, limit=9, newest=False)).head == 1
+            await store.close()
 
 
 @pytest.mark.parametrize("auto_migrate", ["never", "empty", "always"])

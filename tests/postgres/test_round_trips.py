@@ -13,7 +13,8 @@ import pytest
 from pytest_postgresql.executors import NoopExecutor
 
 from keepsay import Keepsay, assistant
-from keepsay.errors import NotFound
+from keepsay.errors import NotFound, RateLimited
+from keepsay.model.allowance import Allowance
 from keepsay.model.json_text import JsonValue
 from keepsay.model.window import Window
 from keepsay.store.postgres.dsn import Dsn
@@ -34,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "create": lambda talk: talk.store.create(talk.owner, new_conversation(title="Trip"), plan_of("user: hi")),
     "get": lambda talk: talk.get(),
     "load": lambda talk: talk.store.load(talk.owner, talk.id, Window()),
+    "status": lambda talk: talk.store.status(talk.owner, talk.id),
     "list": lambda talk: talk.store.list(talk.owner, status=None, limit=9, after=None, skip=0),
     "update": lambda talk: talk.store.update(talk.owner, talk.id, Changes(title="Trip"), expected_version=None),
     "delete": lambda talk: talk.store.delete(talk.owner, talk.id, hard=True, expected_version=None),
@@ -43,6 +45,7 @@ VERBS: dict[str, Verb] = {
     "rewind": lambda talk: talk.rewind(1),
     "fork": lambda talk: talk.fork(),
     "begin": lambda talk: talk.begin("user: more"),
+    "begin within": lambda talk: talk.begin("user: more", allowance=Allowance(per_minute=9, per_day=9)),
     "summarise": lambda talk: talk.summarise(2),
     "export": lambda talk: talk.store.export(talk.owner, after=None, limit=9),
     "erase": lambda talk: talk.store.erase(talk.owner),
@@ -126,6 +129,17 @@ async def test_a_refused_call_is_one_round_trip_too(wire: CountingProxy, store: 
             await store.run(user, ABSENT, run_id())
 
     await refused()
+    assert [await _trips(wire, refused) for _ in range(3)] == [1, 1, 1]
+
+
+async def test_a_run_that_is_over_the_limit_is_one_round_trip_too(wire: CountingProxy, store: PostgresStore) -> None:
+    talk, once = await start_talk(store), Allowance(per_minute=1)
+    await talk.begin("user: hi", allowance=once)
+
+    async def refused() -> None:
+        with pytest.raises(RateLimited):
+            await talk.begin("user: more", on_busy="interrupt", allowance=once)
+
     assert [await _trips(wire, refused) for _ in range(3)] == [1, 1, 1]
 
 

@@ -12,13 +12,14 @@ import pytest
 from pytest_postgresql.executors import NoopExecutor
 
 from keepsay.errors import KeepsayError
+from keepsay.model.allowance import Allowance
 from keepsay.store.postgres.doctor import diagnose
 from keepsay.store.postgres.dsn import Dsn
 from keepsay.store.postgres.findings import Finding
 from keepsay.store.postgres.migrate import migrate
 from keepsay.store.postgres.sqltext import load_grants
 from keepsay.store.postgres.store import PostgresStore
-from keepsay.testing.build import owner
+from keepsay.testing.build import hold_of, owner
 from keepsay.testing.contract import EraseContract, IsolationContract
 from keepsay.testing.contract.isolation import VERBS
 from keepsay.testing.postgres import Database, new_database
@@ -132,6 +133,11 @@ async def test_without_both_walls_each_verb_leaks_so_the_check_can_fail(
         await check(unwalled_store, verb)
 
 
+async def test_without_both_walls_users_share_an_allowance_so_the_check_can_fail(unwalled_store: PostgresStore) -> None:
+    with pytest.raises((AssertionError, KeepsayError)):
+        await IsolationContract().test_users_have_allowances_of_their_own(unwalled_store)
+
+
 async def test_without_both_walls_lists_leak_so_the_check_can_fail(unwalled_store: PostgresStore) -> None:
     with pytest.raises(AssertionError):
         await IsolationContract().test_users_see_only_their_own_in_lists(unwalled_store)
@@ -151,18 +157,18 @@ async def test_a_role_that_may_read_the_tables_sees_no_row_but_those_of_the_user
     ann, bob = owner(), owner()
     for user in (ann, bob):
         talk = await start_talk(store, "user: hi", owner=user)
-        await talk.finish(await talk.hold(), "assistant: hello")
+        await talk.finish(hold_of(await talk.begin(allowance=Allowance(per_day=1))), "assistant: hello")
         await talk.summarise(2)
     await store.close()
     async with session(app) as reader:
-        assert tuple(await reader.fetchrow(COUNT_ALL)) == (0, 0, 0, 0, 0)
+        assert tuple(await reader.fetchrow(COUNT_ALL)) == (0,) * len(TABLES)
         await reader.fetch(BECOME, "")
-        assert tuple(await reader.fetchrow(COUNT_ALL)) == (0, 0, 0, 0, 0)
+        assert tuple(await reader.fetchrow(COUNT_ALL)) == (0,) * len(TABLES)
         await reader.fetch(BECOME, str(ann.key))
-        assert tuple(await reader.fetchrow(COUNT_ALL)) == (1, 1, 2, 1, 1)
+        assert tuple(await reader.fetchrow(COUNT_ALL)) == (1, 1, 2, 1, 1, 1)
         assert [row[0] for row in await reader.fetch("SELECT user_id FROM keepsay.users")] == [ann.user_id]
     async with session(database.dsn) as superuser:
-        assert tuple(await superuser.fetchrow(COUNT_ALL)) == (2, 2, 4, 2, 2)
+        assert tuple(await superuser.fetchrow(COUNT_ALL)) == (2, 2, 4, 2, 2, 2)
 
 
 async def test_a_call_leaves_no_user_behind_on_its_connection(database: Database) -> None:
@@ -175,7 +181,7 @@ async def test_a_call_leaves_no_user_behind_on_its_connection(database: Database
     async with pool.acquire() as connection:
         [row] = await connection.call(COUNT_ALL, timeout=10)
     await store.close()
-    assert tuple(row) == (0, 0, 0, 0, 0)
+    assert tuple(row) == (0,) * len(TABLES)
 
 
 async def test_the_store_says_that_policies_do_not_bind_when_a_superuser_owns_the_functions(
@@ -183,7 +189,7 @@ async def test_the_store_says_that_policies_do_not_bind_when_a_superuser_owns_th
 ) -> None:
     store = PostgresStore(database.dsn)
     assert await store.row_security()
-    await execute(database.dsn, "ALTER FUNCTION keepsay.health_v1() OWNER TO CURRENT_USER")
+    await execute(database.dsn, "ALTER FUNCTION keepsay.health_v2() OWNER TO CURRENT_USER")
     assert not await store.row_security()
     await store.close()
 

@@ -138,7 +138,7 @@ DEFECTS = (
     Defect(
         30,
         "the user of the path is not that of the token",
-        (SERVER + "test_isolation.py::test_nobody_acts_as_another_user",),
+        (SERVER + "isolation/test_matrix.py::test_others_cannot_tell_what_is_the_owners_from_what_is_not_there",),
     ),
     Defect(31, "no owner at all", (STORE + "users_see_only_their_own_in_lists", STORE + "users_at_once_keep_apart")),
     Defect(

@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from keepsay import Keepsay
 from keepsay.server import Agent, Settings, create_app
 
+from .canaries import MARK
+
 UNSAID = object()
 
 
@@ -58,7 +60,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send ``body`` as JSON, or ``raw`` as it is. An empty header is left out."""
-        sent: dict[str, str] = dict(self.headers)
+        sent: dict[str, str] = {"Cookie": f"session={MARK}"} | dict(self.headers)
         if body is not UNSAID:
             raw = json.dumps(body).encode()
         if raw is not None:
@@ -97,7 +99,8 @@ class Client:
 
 
 def new_user() -> str:
-    return f"ada-{uuid4().hex[:12]}"
+    """A user nobody has heard of; no log may name them (``conftest.py``)."""
+    return f"ada-{uuid4().hex[:12]}-{MARK}"
 
 
 def connect(keepsay: Keepsay, agent: Agent | None = None, **settings: Any) -> Client:

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
 from keepsay import ConfigurationError
 from keepsay.model.ids import ConversationId, RunId, UserId
@@ -171,7 +172,7 @@ async def test_the_openai_agent_asks_any_compatible_upstream(monkeypatch: pytest
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{upstream.server_port}/v1"
     try:
-        for key, sent in ((None, "none"), ("k", "k")):
+        for key, sent in ((None, "none"), (SecretStr("k"), "k")):
             agent: Any = load_agent(
                 "openai",
                 Settings(agent_base_url=url, agent_model="m", agent_api_key=key, agent_system_prompt="Be brief."),

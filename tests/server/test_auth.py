@@ -47,6 +47,15 @@ async def test_pages_of_others_are_refused(ada: Client, origin: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("site", "status"),
+    [("cross-site", 403), ("Cross-Site", 403), ("same-site", 200), ("same-origin", 200), ("none", 200)],
+)
+async def test_what_a_page_of_another_site_makes_a_browser_send_is_refused(ada: Client, site: str, status: int) -> None:
+    """Links, images and scripts of such a page come without an Origin."""
+    assert (await ada.get("/api/conversations", headers={"Sec-Fetch-Site": site})).status == status
+
+
+@pytest.mark.parametrize(
     "kind",
     [
         "",

@@ -150,3 +150,63 @@ async def test_integers_of_64_bits_and_64_levels_are_kept(ada: Client) -> None:
     answer = await ada.say(conversation, {"payload": payload, "format": "mine"})
     assert answer.status == 201
     assert answer.json["messages"][0]["payload"] == payload
+
+
+async def test_a_body_has_100_000_commas_and_brackets_at_most(ada: Client) -> None:
+    """4 MiB of ``[],[],...`` would hold the server up for seconds."""
+    conversation = await ada.create(role_policy="open")
+    path = f"/api/conversations/{conversation}/messages"
+    around = {"payload": {"list": []}, "format": "mine"}  # two brackets, one comma, one bracket
+    for count, status in ((limits.JSON_VALUES - 3, 201), (limits.JSON_VALUES - 2, 422)):
+        raw = json.dumps(around).replace("[]", "[" + ",".join("0" * count) + "]").encode()
+        assert (await ada.post(path, raw=raw)).status == status
+    huge = b'{"metadata": {"x": [' + b"[]," * 1_300_000 + b"[]]}}"
+    refused = await ada.post("/api/conversations", raw=huge)
+    assert (refused.status, refused.code) == (422, "too_large")
+
+
+async def test_what_a_document_cannot_tell_apart_is_taken_alike(ada: Client) -> None:
+    """To JSON Schema 2.0 is an integer, and a system prompt is none of the messages."""
+    hello = {"messages": [HELLO] * 100, "role_policy": "lenient"}
+    conversation = await ada.create(system_prompt="Be brief.", **hello)
+    path = f"/api/conversations/{conversation}/messages"
+    assert (await ada.post(path, {"messages": [HELLO], "expected_seq": 101.0})).status == 201
+    assert (await ada.post(path, HELLO | {"expected_seq": 102.0})).status == 201
+    refused = await ada.post(path, HELLO | {"expected_seq": 102.5})
+    assert (refused.status, refused.json["field"]) == (422, "expected_seq")
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "9" * 16, "4194305", "\u00b2", "", "+1"])
+async def test_a_length_that_is_none_is_refused(ada: Client, length: str) -> None:
+    answer = await ada.post("/api/conversations", {}, headers={"Content-Length": length or " "})
+    assert (answer.status, answer.code) == (413, "body_too_large")
+
+
+async def test_a_key_is_looked_at_even_where_nothing_is_written(ada: Client) -> None:
+    session = {"user_id": ada.user, "session_id": await ada.create()}
+    answer = await ada.post("/api/session", session, headers={"Idempotency-Key": "k" * 256})
+    assert (answer.status, answer.json["field"]) == (422, "Idempotency-Key")
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH", "PUT"])
+async def test_the_active_ones_are_no_conversation(ada: Client, method: str) -> None:
+    answer = await ada.send(method, "/api/conversations/active")
+    assert (answer.status, answer.code) == (405, "method_not_allowed")
+    assert "DELETE" not in answer.headers["allow"]
+
+
+async def test_a_tool_has_a_name_in_words(ada: Client) -> None:
+    conversation = await ada.create(role_policy="open")
+    result = {"role": "tool", "content": "x", "tool_call_id": "c"}
+    refused = await ada.say(conversation, result | {"tool_name": 5})
+    assert (refused.status, refused.json["field"]) == (422, "tool_name")
+
+
+async def test_answers_show_calls_and_names_of_their_kinds_alone(ada: Client) -> None:
+    """What a payload holds in their place stands in ``payload``."""
+    conversation = await ada.create(role_policy="open")
+    odd = {"payload": {"tool_calls": 5, "name": [], "type": "message"}, "format": "mine"}
+    user = HELLO | {"tool_calls": [5]}
+    shown = (await ada.say(conversation, odd, user)).json["messages"]
+    assert [message.get("tool_calls", "none") for message in shown] == ["none", "none"]
+    assert [message["payload"]["tool_calls"] for message in shown] == [5, [5]]

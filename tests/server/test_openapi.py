@@ -5,12 +5,24 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .client import Client
+import pytest
+
+from keepsay import Keepsay
+
+from .client import Client, connect
 
 OPERATIONS = {
     "healthz", "readyz", "createConversation", "listConversations", "listActiveConversations", "getConversation",
-    "deleteConversation", "appendMessages", "listMessages", "continueConversation", "chat", "session",
+    "updateConversation", "deleteConversation", "getWindow", "getStatus", "forkConversation", "rewindConversation",
+    "appendMessages", "listMessages", "deleteMessage", "continueConversation", "chat", "session", "runAgent", "getRun",
+    "cancelRun", "eraseUser", "exportUser", "listUsers", "metrics",
 }  # fmt: skip
+
+
+@pytest.fixture
+def ada(keepsay: Keepsay) -> Client:
+    """A new user of an app that has everything."""
+    return connect(keepsay, operators=True)
 
 
 async def _document(ada: Client) -> Any:
@@ -24,7 +36,9 @@ async def test_operations_have_stable_ids_and_words(ada: Client) -> None:
     for operation in operations:
         assert operation["summary"]
         assert operation["description"]
-        assert operation["responses"]["default"]["content"].keys() == {"application/problem+json"}
+        refusals = [answer for status, answer in operation["responses"].items() if status >= "4"]
+        assert refusals
+        assert all(answer["content"].keys() == {"application/problem+json"} for answer in refusals)
         assert "HTTPValidationError" not in str(operation)
 
 
@@ -38,7 +52,16 @@ async def test_every_reference_leads_somewhere_and_every_schema_is_used(ada: Cli
 async def test_bodies_are_closed_and_have_examples(ada: Client) -> None:
     document = await _document(ada)
     schemas = document["components"]["schemas"]
-    for name in ("NewConversation", "Continue", "Chat", "SessionRequest"):
+    for name in (
+        "NewConversation",
+        "ConversationChanges",
+        "Fork",
+        "Rewind",
+        "Continue",
+        "Chat",
+        "SessionRequest",
+        "RunRequest",
+    ):
         assert schemas[name]["additionalProperties"] is False
         assert schemas[name]["examples"]
     for name, schema in schemas.items():
@@ -57,8 +80,16 @@ async def test_the_examples_work(ada: Client) -> None:
     }
     for path, name in examples.items():
         assert (await ada.post(path, schemas[name]["examples"][0])).status in (200, 201)
+    run = await ada.post(f"/api/conversations/{conversation}/runs", schemas["RunRequest"]["examples"][0])
+    assert run.status == 202
+    await ada.post(run.headers["location"] + "/cancel")
     session = schemas["SessionRequest"]["examples"][0] | {"user_id": ada.user}
     assert (await ada.post("/api/session", session)).status == 200
+    change = schemas["ConversationChanges"]["examples"][0]
+    assert (await ada.send("PATCH", f"/api/conversations/{conversation}", change)).status == 200
+    for verb in ("fork", "rewind"):
+        example = schemas[verb.capitalize()]["examples"][0]
+        assert (await ada.post(f"/api/conversations/{conversation}/{verb}", example)).status in (200, 201)
     hello = {"role": "user", "content": "Hello"}
     for name in ("NewMessage", "NewMessages"):
         fresh = await ada.create(messages=[hello, hello | {"role": "assistant"}][: 2 if name == "NewMessage" else 0])
@@ -75,18 +106,32 @@ async def test_answers_are_as_the_document_says(ada: Client) -> None:
     answers = {
         "Conversation": conversation,
         "Continued": await ada.post(f"{path}/continue", {"message": "Hello"}),
+        "AnsweredRun": await ada.post(f"{path}/runs", {"message": "Hello"}),
+        "BegunRun": await ada.post(
+            f"/api/conversations/{await ada.create()}/runs", {"message": "Hi", "background": True}
+        ),
         "Appended": await ada.post(f"{path}/messages", {"role": "user", "content": "Hello"}),
         "MessagePage": await ada.get(f"{path}/messages"),
         "ConversationPage": await ada.get("/api/conversations"),
         "Chatted": await ada.post(f"/api/{ada.user}/chat", {"message": "Hello"}),
         "Session": await ada.post("/api/session", {"user_id": ada.user}),
+        "Window": await ada.get(f"{path}/window?explain=true"),
+        "Standing": await ada.get(f"{path}/status"),
+        "UserPage": await ada.get("/api/admin/users", headers={"X-Keepsay-Operator": "true"}),
+        "Erased": await ada.send("DELETE", f"/api/users/{ada.user}"),
         "Health": await ada.get("/healthz"),
         "Problem": await ada.get("/nope"),
     }
     shown = {name: answer.json for name, answer in answers.items()}
     shown["Message"] = shown["Continued"]["message"]
+    shown["Run"] = shown["AnsweredRun"]["run"]
     for name, found in shown.items():
         assert set(schemas[name]["required"]) <= set(found) <= set(schemas[name]["properties"]), name
+
+
+async def test_what_is_not_there_is_not_documented(keepsay: Keepsay) -> None:
+    document = await _document(connect(keepsay))
+    assert [path for path in document["paths"] if "admin" in path] == []
 
 
 async def test_the_documentation_needs_nothing_from_elsewhere(ada: Client) -> None:

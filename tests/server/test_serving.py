@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -21,91 +15,13 @@ import pytest
 from keepsay import ConfigurationError, Keepsay
 from keepsay.model.ids import ConversationId, checked_user_id
 from keepsay.server import Settings, serve
-from keepsay.store.postgres.dsn import Dsn
 from keepsay.store.protocol import Owner
 from keepsay.testing.postgres import Database
 from keepsay.testing.wire import free_port
 
 from .client import new_user
-
-PROGRAM = "from keepsay.server import serve; serve()"
-AGENTS = """
-import asyncio, os, time
-
-async def slow(messages):
-    open(os.environ["ASKED"], "a").write("x")
-    await asyncio.sleep(float(os.environ.get("THINK", "0")))
-    return f"answer to {len(messages)}"
-
-def stuck(messages):
-    open(os.environ["ASKED"], "a").write("x")
-    time.sleep(float(os.environ.get("THINK", "0")))
-    return "late"
-"""
-
-Start = Callable[..., "Server"]
-
-
-class Server:
-    """A server in a process of its own, listening on 127.0.0.1."""
-
-    def __init__(self, folder: Path, dsn: Dsn, **settings: str) -> None:
-        self.asked = folder / "asked"
-        (folder / "some_agents.py").write_text(AGENTS)
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        database = f"postgresql://{dsn.user}@/{dsn.database}?host={quote(str(dsn.host))}&port={dsn.port}"
-        own = {"DATABASE_URL": database, "KEEPSAY_PORT": str(self.port), "ASKED": str(self.asked)}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("KEEPSAY_")}
-        self.program = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", PROGRAM],
-            cwd=folder,
-            env=inherited | own | settings,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.banner = self._until_it_listens()
-
-    def _until_it_listens(self) -> str:
-        assert self.program.stdout is not None
-        said = ""
-        while "X-Keepsay-User" not in said:
-            line = self.program.stdout.readline()
-            assert line, f"the server ended: {said}"
-            said += line
-        return said
-
-    async def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url, timeout=30) as http:
-            return await http.post(path, json=body)
-
-    async def until_asked(self, times: int = 1) -> None:
-        async with asyncio.timeout(20):
-            while not self.asked.exists() or len(self.asked.read_text()) < times:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-
-    async def end(self, signal_number: int = signal.SIGTERM) -> int:
-        """Send the signal and wait for the end."""
-        self.program.send_signal(signal_number)
-        return await asyncio.to_thread(self.program.wait, 30)
-
-
-@pytest.fixture
-def start(tmp_path: Path, server_database: Database) -> Iterator[Start]:
-    started: list[Server] = []
-
-    def start_one(**settings: str) -> Server:
-        started.append(Server(tmp_path, server_database.dsn, **settings))
-        return started[-1]
-
-    yield start_one
-    for server in started:
-        if server.program.poll() is None:
-            server.program.kill()
-        server.program.wait()
-        assert server.program.stdout is not None
-        server.program.stdout.close()
+from .program import Start
+from .until import until
 
 
 async def test_it_says_what_to_try_and_that_works(start: Start) -> None:
@@ -178,33 +94,18 @@ async def test_what_a_kill_cuts_off_is_answered_once_the_lease_has_run_out(
     assert [message.role.text for message in log] == ["system", "user", "assistant"]
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-async def test_a_huge_body_is_refused_and_the_client_learns_why(start: Start, chunked: bool) -> None:
-    server = start()
-    sent = 0
+async def test_a_client_that_goes_away_does_not_end_its_turn(start: Start, keepsay: Keepsay) -> None:
+    server = start(KEEPSAY_AGENT="some_agents:slow", THINK="1")
+    user = new_user()
+    conversation = await keepsay.user(user).create()
+    with pytest.raises(httpx.ReadTimeout):
+        async with httpx.AsyncClient(base_url=server.url, timeout=0.5) as http:
+            await http.post(f"/api/{user}/chat", json={"message": "Hello", "conversation_id": str(conversation.id)})
 
-    def body() -> Iterator[bytes]:
-        nonlocal sent
-        for _ in range(20 * 16):
-            sent += 65_536
-            yield b" " * 65_536
+    async def is_stored() -> bool:
+        return (await keepsay.user(user).get(conversation.id)).head == 2
 
-    def send() -> httpx.Response:
-        headers = {"Content-Type": "application/json"} | ({} if chunked else {"Content-Length": str(20 << 20)})
-        with httpx.Client(base_url=server.url) as http:
-            return http.post("/api/conversations", content=body(), headers=headers)
-
-    before = _memory(server.program.pid)
-    answer = await asyncio.to_thread(send)
-    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
-    assert _memory(server.program.pid) - before < 2 * 4 * 1024 * 1024
-
-
-def _memory(pid: int) -> int:
-    """Resident bytes."""
-    if not Path("/proc").exists():
-        return 0
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    await until(is_stored)
 
 
 def test_dev_auth_does_not_listen_to_others() -> None:

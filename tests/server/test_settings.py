@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from keepsay import ConfigurationError, Keepsay, MemoryStore
 from keepsay.server import Settings, create_app, load_env_file
 from keepsay.server.app import from_environment
+from keepsay.server.settings import JwtSettings
 
 
 def test_the_environment_says_everything() -> None:
@@ -25,6 +27,7 @@ def test_the_environment_says_everything() -> None:
             "KEEPSAY_AGENT_MODEL": "m",
             "KEEPSAY_AGENT_SYSTEM_PROMPT": "Be brief.",
             "KEEPSAY_SHUTDOWN_SECONDS": "5",
+            "KEEPSAY_WORKERS": "3",
             "KEEPSAY_LOG_LEVEL": "DEBUG",
         }
     )
@@ -34,11 +37,46 @@ def test_the_environment_says_everything() -> None:
         agent="openai",
         allowed_hosts=("a", "b"),
         agent_base_url="http://127.0.0.1/v1",
-        agent_api_key="secret",
+        agent_api_key=SecretStr("secret"),
         agent_model="m",
         agent_system_prompt="Be brief.",
         shutdown_seconds=5,
+        workers=3,
         log_level="debug",
+    )
+    assert "secret" not in repr(settings)
+
+
+def test_the_environment_says_who_is_known_and_how() -> None:
+    settings = Settings.from_environment(
+        {
+            "KEEPSAY_AUTH": "jwt",
+            "KEEPSAY_JWT_ISSUER": "https://issuer.example/",
+            "KEEPSAY_JWT_AUDIENCE": "https://keepsay.example/",
+            "KEEPSAY_JWKS_URL": "https://issuer.example/jwks",
+            "KEEPSAY_JWT_KEY": "secret",
+            "KEEPSAY_JWT_ALGORITHMS": "ES256, ES384",
+            "KEEPSAY_JWT_TYPE": "at+jwt",
+            "KEEPSAY_OPERATORS": "on",
+            "KEEPSAY_OPERATOR_SCOPE": "boss",
+            "KEEPSAY_SERVICE_KEYS": "secret1,secret2",
+            "KEEPSAY_OPERATOR_KEYS": "secret3",
+        }
+    )
+    assert settings == Settings(
+        auth="jwt",
+        jwt=JwtSettings(
+            issuer="https://issuer.example/",
+            audience="https://keepsay.example/",
+            jwks_url="https://issuer.example/jwks",
+            key=SecretStr("secret"),
+            algorithms=("ES256", "ES384"),
+            type="at+jwt",
+        ),
+        operators=True,
+        operator_scope="boss",
+        service_keys=(SecretStr("secret1"), SecretStr("secret2")),
+        operator_keys=(SecretStr("secret3"),),
     )
     assert "secret" not in repr(settings)
 
@@ -50,7 +88,16 @@ def test_the_defaults_serve_echo_on_loopback() -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("PORT", "65536"), ("PORT", "-1"), ("PORT", "x"), ("PORT", "²"), ("AUTH", "none"), ("LOG_LEVEL", "loud")],
+    [
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("PORT", "x"),
+        ("PORT", "²"),
+        ("WORKERS", "many"),
+        ("WORKERS", "1000"),
+        ("AUTH", "none"),
+        ("LOG_LEVEL", "loud"),
+    ],
 )
 def test_a_bad_setting_is_named(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=f"KEEPSAY_{name}"):
@@ -99,3 +146,17 @@ async def test_the_app_closes_what_it_opened_and_nothing_else(monkeypatch: pytes
         async with app.router.lifespan_context(app):
             pass
         assert len(closed) == expected
+
+
+def test_what_operators_see_is_a_setting() -> None:
+    settings = Settings.from_environment(
+        {"KEEPSAY_LOG_FORMAT": "JSON", "KEEPSAY_METRICS": "off", "KEEPSAY_METRICS_TOKEN": "secret"}
+    )
+    assert (settings.log_format, settings.metrics) == ("json", False)
+    assert settings.metrics_token is not None
+    assert settings.metrics_token.get_secret_value() == "secret"
+    assert "secret" not in repr(settings)
+    assert (Settings().log_format, Settings().metrics, Settings().metrics_token) == ("auto", True, None)
+    for name, text in (("KEEPSAY_LOG_FORMAT", "xml"), ("KEEPSAY_METRICS", "yes")):
+        with pytest.raises(ConfigurationError, match=name):
+            Settings.from_environment({name: text})

@@ -47,7 +47,7 @@ async def _doctor(place: Place, *, strict: bool, json: bool) -> ExitCode:
     from keepsay.store.postgres.doctor import diagnose
 
     async with place.address() as dsn:
-        findings = await diagnose(dsn, place.schema, auto_migrate=place.auto_migrate.value)
+        findings = await diagnose(dsn, place.schema, auto_migrate=place.may_migrate.value)
     code = _verdict(findings, strict=strict)
     if json:
         say(write_json({"healthy": code is ExitCode.OK, "findings": [finding.to_dict() for finding in findings]}))

@@ -37,7 +37,7 @@ def export(
     """Write everything that is kept of a user as JSON Lines.
 
     Each conversation is one line of type "conversation", followed by its messages, of type "message", with their
-    payloads verbatim. A FILE is replaced when the export is complete, and only then.
+    payloads verbatim; the last line is of type "end". A FILE is replaced when the export is complete, and only then.
     """
     run(_export(place, user, output))
 

@@ -75,6 +75,13 @@ class Place:
     def is_embedded(self) -> bool:
         return not self.database_url
 
+    @property
+    def may_migrate(self) -> AutoMigrate:
+        """What ``auto_migrate`` comes to here."""
+        from keepsay.library.client import of_embedded
+
+        return AutoMigrate(of_embedded(self.auto_migrate.value)) if self.is_embedded else self.auto_migrate
+
     def open(self, *, pool_size: int = 2) -> Keepsay:
         """The library on this database; it connects when it is used. Raises ``ConfigurationError``."""
         from keepsay.library.client import Keepsay
@@ -87,6 +94,18 @@ class Place:
             pool_size=pool_size,
             home=self.home,
         )
+
+    def environment(self, *, pool_size: int) -> dict[str, str]:
+        """The variables by which ``Keepsay()`` finds this database."""
+        found = {
+            "DATABASE_URL": self.database_url,
+            "DATABASE_URL_UNPOOLED": self.migration_url,
+            "KEEPSAY_SCHEMA": self.schema,
+            "KEEPSAY_HOME": self.home,
+            "KEEPSAY_AUTO_MIGRATE": self.auto_migrate.value,
+            "KEEPSAY_POOL_SIZE": pool_size,
+        }
+        return {name: str(value) for name, value in found.items() if value is not None}
 
     @asynccontextmanager
     async def address(self, *, for_migrations: bool = False) -> AsyncIterator[Dsn]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,10 +12,7 @@ from keepsay.cli.exits import ExitCode, run
 from keepsay.cli.place import Place, on_database
 from keepsay.cli.screen import note, printable, say, shown_time, table
 from keepsay.model import limits
-from keepsay.model.json_text import JsonObject, JsonValue, write_json
-
-if TYPE_CHECKING:
-    from keepsay.model.window import ModelWindow
+from keepsay.model.json_text import JsonObject, write_json
 
 __all__ = ["ls", "show"]
 
@@ -51,19 +48,14 @@ def ls(
 
 
 async def _users(place: Place, limit: int, cursor: str | None, json: bool) -> ExitCode:
-    from keepsay.model.ids import checked_user_id
-
     async with place.open() as ks:
-        after = None if cursor is None else checked_user_id(cursor)
-        found = await ks.store.users(after=after, limit=limit + 1)
-    users, more = found[:limit], len(found) > limit
-    next_cursor = users[-1] if more else None
+        page = await ks.admin().list_users(limit=limit, cursor=cursor)
     if json:
-        _say_page([{"user_id": user} for user in users], next_cursor)
+        _say_page([{"user_id": user} for user in page.items], page.next_cursor)
     else:
-        for each in users:
+        for each in page.items:
             say(printable(each))
-        _note_page("users", len(users), next_cursor)
+        _note_page("users", len(page.items), page.next_cursor)
     return ExitCode.OK
 
 
@@ -155,23 +147,9 @@ async def _show_window(
     async with place.open() as ks:
         loaded = await ks.user(user).load(conversation_id, wanted)
     if json:
-        say(write_json({"conversation": loaded.conversation.to_dict(), "window": _window_facts(loaded.window)}))
+        window = loaded.window.to_dict(explain=True)
+        say(write_json({"conversation": loaded.conversation.to_dict(), "window": window}))
         return ExitCode.OK
     say_facts(loaded.conversation)
     say_window(loaded.window)
     return ExitCode.OK
-
-
-def _window_facts(window: ModelWindow) -> JsonObject:
-    explain: list[JsonValue] = [
-        {"first_seq": each.first_seq, "last_seq": each.last_seq, "included": each.included, "reason": each.reason}
-        for each in window.explain
-    ]
-    return {
-        "messages": list(window.to_openai_chat()),
-        "tokens": window.tokens,
-        "head": window.head,
-        "truncated": window.truncated,
-        "fits": window.fits,
-        "explain": explain,
-    }

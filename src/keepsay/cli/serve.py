@@ -42,7 +42,21 @@ Auth = Annotated[
 ]
 LogLevel = Annotated[
     str | None,
-    typer.Option(envvar="KEEPSAY_LOG_LEVEL", metavar="LEVEL", show_default="info", help="How much to log."),
+    typer.Option(
+        envvar="KEEPSAY_LOG_LEVEL",
+        metavar="LEVEL",
+        show_default="info",
+        help="How much to log. debug also logs what errors say, which may be what users said.",
+    ),
+]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KEEPSAY_LOG_FORMAT",
+        metavar="FORMAT",
+        show_default="auto",
+        help="json, text, or auto: text on a terminal, JSON lines elsewhere.",
+    ),
 ]
 ShutdownSeconds = Annotated[
     str | None,
@@ -53,6 +67,40 @@ ShutdownSeconds = Annotated[
         help="How long answers under way may take when the server is told to stop.",
     ),
 ]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KEEPSAY_WORKERS",
+        metavar="N",
+        show_default="1",
+        help="In how many processes to answer, each with connections of its own.",
+    ),
+]
+RunsPerMinute = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KEEPSAY_RUNS_PER_MINUTE",
+        metavar="N",
+        show_default="no limit",
+        help="How often a user may ask the agent.",
+    ),
+]
+RunsBurst = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KEEPSAY_RUNS_BURST",
+        metavar="N",
+        show_default="as many as in a minute",
+        help="How often at once, after a pause.",
+    ),
+]
+RunsPerDay = Annotated[
+    str | None,
+    typer.Option(
+        envvar="KEEPSAY_RUNS_PER_DAY", metavar="N", show_default="no limit", help="How often on one day of UTC."
+    ),
+]
+_EXTRA = {"fastapi", "opentelemetry", "prometheus_client", "pydantic", "pythonjsonlogger", "starlette", "uvicorn"}
 
 PoolSize = Annotated[
     int, typer.Option(envvar="KEEPSAY_POOL_SIZE", metavar="N", min=1, help="The most database connections.")
@@ -68,13 +116,19 @@ def serve(
     agent: AgentName = None,
     auth: Auth = None,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
     shutdown_seconds: ShutdownSeconds = None,
+    workers: Workers = None,
+    runs_per_minute: RunsPerMinute = None,
+    runs_burst: RunsBurst = None,
+    runs_per_day: RunsPerDay = None,
     pool_size: PoolSize = 10,
 ) -> None:
     """Serve conversations over HTTP.
 
     Without a DATABASE_URL on a Postgres of its own, which keeps its data. Prints what to try once it listens; stops on
-    Ctrl-C or SIGTERM, after the answers that are under way. Run several for more throughput: nothing is kept in memory.
+    Ctrl-C or SIGTERM, after the answers that are under way. Nothing is kept in memory: run several, here (--workers) or
+    on several machines, for more throughput.
     """
     settings = {
         "KEEPSAY_HOST": host,
@@ -82,7 +136,12 @@ def serve(
         "KEEPSAY_AGENT": agent,
         "KEEPSAY_AUTH": auth,
         "KEEPSAY_LOG_LEVEL": log_level,
+        "KEEPSAY_LOG_FORMAT": log_format,
         "KEEPSAY_SHUTDOWN_SECONDS": shutdown_seconds,
+        "KEEPSAY_WORKERS": workers,
+        "KEEPSAY_RUNS_PER_MINUTE": runs_per_minute,
+        "KEEPSAY_RUNS_BURST": runs_burst,
+        "KEEPSAY_RUNS_PER_DAY": runs_per_day,
     }
     with ending():
         _serve(place, {name: text for name, text in settings.items() if text is not None}, pool_size)
@@ -92,7 +151,12 @@ def _serve(place: Place, given: dict[str, str], pool_size: int) -> None:
     try:
         from keepsay import server
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"fastapi", "starlette", "uvicorn", "pydantic"}:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise ConfigurationError("The server needs an extra: pip install 'keepsay[server]'") from error
-    server.serve(server.Settings.from_environment(os.environ | given), keepsay=place.open(pool_size=pool_size))
+    settings = server.Settings.from_environment(os.environ | given)
+    if settings.workers == 1:
+        server.serve(settings, keepsay=place.open(pool_size=pool_size))
+        return
+    os.environ.update(given | place.environment(pool_size=pool_size))  # where the workers find it
+    server.serve()

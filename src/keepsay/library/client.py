@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypedDict, get_args
 
-from keepsay.errors import ConfigurationError
-from keepsay.library.scope import UserScope
+from keepsay.errors import ConfigurationError, InvalidCursor, InvalidInput
+from keepsay.library.scope import UserScope, check_page
 from keepsay.model import limits
 from keepsay.model.ids import UserId, checked_user_id
 from keepsay.store.postgres.dsn import Dsn, parse_dsn
@@ -39,9 +40,11 @@ class Keepsay:
     when it is first used, on the event loop that uses it. Close it, or use it as an async context manager.
 
     ``schema`` (``KEEPSAY_SCHEMA``): the database schema to live in. ``auto_migrate`` (``KEEPSAY_AUTO_MIGRATE``): which
-    databases are set up on first connect: ``never``, ``empty`` ones (default), or ``always`` older ones too.
-    ``migration_url`` (``DATABASE_URL_UNPOOLED``): the direct URL where the other names a pooler. ``pool_size``: the
-    most connections. ``home``: see ``KEEPSAY_HOME``. ``store``: another store instead, such as ``MemoryStore``.
+    databases are set up on first connect: ``never``, ``empty`` ones (default), or ``always`` older ones too. Its own
+    database keepsay always brings up to date, unless ``never``.
+    ``migration_url`` (``DATABASE_URL_UNPOOLED``): the direct URL where the other names a pooler. ``pool_size``
+    (``KEEPSAY_POOL_SIZE``): the most connections, 10 unless told. ``home``: see ``KEEPSAY_HOME``. ``store``: another
+    store instead, such as ``MemoryStore``.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Keepsay:
         schema: str | None = None,
         auto_migrate: AutoMigrate | None = None,
         migration_url: str | None = None,
-        pool_size: int = 10,
+        pool_size: int | None = None,
         home: str | os.PathLike[str] | None = None,
         store: Store | None = None,
     ) -> None:
@@ -63,8 +66,10 @@ class Keepsay:
             store = PostgresStore(
                 self._embedded or parse_dsn(url or ""),
                 schema=schema or os.environ.get("KEEPSAY_SCHEMA") or DEFAULT_SCHEMA,
-                auto_migrate=_auto_migrate(auto_migrate or os.environ.get("KEEPSAY_AUTO_MIGRATE") or "empty"),
-                max_size=pool_size,
+                auto_migrate=_auto_migrate(
+                    auto_migrate or os.environ.get("KEEPSAY_AUTO_MIGRATE") or "empty", embedded=url is None
+                ),
+                max_size=_pool_size() if pool_size is None else pool_size,
                 migration_dsn=parse_dsn(direct) if direct is not None and url is not None else None,
             )
         self._store = store
@@ -100,6 +105,32 @@ class Keepsay:
             await self._embedded.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """Part of the users; pass ``next_cursor`` on for the next part. It is ``None`` on the last."""
+
+    items: tuple[UserId, ...]
+    next_cursor: str | None
+
+    @property
+    def has_more(self) -> bool:
+        return self.next_cursor is not None
+
+
+def _user_at(cursor: str) -> UserId:
+    try:
+        return checked_user_id(cursor)
+    except InvalidInput:
+        raise InvalidCursor from None
+
+
+def _pool_size() -> int:
+    text = os.environ.get("KEEPSAY_POOL_SIZE") or "10"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 10_000):
+        raise ConfigurationError(f"KEEPSAY_POOL_SIZE is a whole number from 1 on, not {text!r}.")
+    return int(text)
+
+
 class Admin:
     """Operators' view: who there is. What users said is behind ``Keepsay.user`` alone."""
 
@@ -113,6 +144,17 @@ class Admin:
             for user_id in found:
                 yield user_id
             after = found[-1]
+
+    async def list_users(self, *, limit: int = limits.PAGE_DEFAULT, cursor: str | None = None) -> UserPage:
+        """Ids of users in the order of their bytes, page by page. Raises ``InvalidCursor``, ``InvalidInput``."""
+        check_page(limit)
+        found = await self._store.users(after=None if cursor is None else _user_at(cursor), limit=limit + 1)
+        return UserPage(tuple(found[:limit]), found[limit - 1] if len(found) > limit else None)
+
+
+def of_embedded(choice: AutoMigrate) -> AutoMigrate:
+    """What a choice comes to for the embedded database: nobody but keepsay would bring an older one up to date."""
+    return "never" if choice == "never" else "always"
 
 
 class _Server(Protocol):
@@ -139,9 +181,9 @@ class _Embedded:
             await asyncio.to_thread(self._server.stop)
 
 
-def _auto_migrate(text: str) -> AutoMigrate:
+def _auto_migrate(text: str, *, embedded: bool) -> AutoMigrate:
     for choice in get_args(AutoMigrate):
         if text == choice:
             found: AutoMigrate = choice
-            return found
+            return of_embedded(found) if embedded else found
     raise ConfigurationError(f"KEEPSAY_AUTO_MIGRATE is one of {', '.join(get_args(AutoMigrate))}, not {text!r}.")

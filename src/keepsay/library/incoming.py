@@ -36,6 +36,8 @@ def _chat(value: JsonObject) -> NewMessage:
         if "name" in payload:
             raise InvalidInput("tool_name and name are two words for one: give one of them.", field="tool_name")
         name = payload.pop("tool_name")
+        if not isinstance(name, str | None):
+            raise InvalidInput("tool_name is a text.", field="tool_name")
         payload |= {} if name is None else {"name": name}
     return NewMessage(payload, metadata=metadata)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 
-from keepsay.errors import ConversationBusy, RunSuperseded, Unavailable
+from keepsay.errors import ConversationBusy, KeepsayError, RunSuperseded, Unavailable
 from keepsay.library.ids import new_key
 from keepsay.library.messages import AnyMessage, fingerprint_of, plan_messages
 from keepsay.model.conversation import RunRecord, RunStatus
@@ -48,6 +48,11 @@ class Run:
         self.took_over = begun.took_over
         self.window: ModelWindow = choose_window(begun.rows, window)
         self.messages: tuple[Message, ...] = begun.rows.messages if self.replayed else ()
+
+    @property
+    def record(self) -> RunRecord:
+        """The run as it is stored: as it began, or once it is over as it ended."""
+        return self._record
 
     @property
     def id(self) -> RunId:
@@ -195,7 +200,12 @@ class RunContext:
         elif isinstance(error, asyncio.CancelledError):
             await _bounded(run.cancel())
         elif not isinstance(error, RunSuperseded):
-            await _bounded(run.fail(kind.__name__ if kind is not None else "error"))
+            await _bounded(run.fail(_code_of(error)))
+
+
+def _code_of(error: BaseException) -> str:
+    """A word for what happened. Never what the error says, which is not for users."""
+    return error.code if isinstance(error, KeepsayError) else type(error).__name__
 
 
 async def _bounded(ending: Coroutine[object, object, Appending]) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from keepsay.errors import InvalidInput
+from keepsay.errors import InvalidInput, VersionMismatch
 from keepsay.library.ids import new_conversation_id, new_key, new_owner_token
 from keepsay.library.messages import AnyMessage, fingerprint_of, plan_messages, system
 from keepsay.library.run import Appending, RunContext, appending
 from keepsay.model import limits
+from keepsay.model.allowance import Allowance
 from keepsay.model.conversation import Conversation, ConversationStatus, RolePolicy, RunRecord, Summary
 from keepsay.model.cursor import Position, decode_cursor, encode_cursor
 from keepsay.model.formats import count_tokens
@@ -30,6 +31,7 @@ from keepsay.model.ids import (
 from keepsay.model.json_text import JsonObject, JsonValue, checked_metadata, storable_text, write_json
 from keepsay.model.messages import Message
 from keepsay.model.order import AppendPlan
+from keepsay.model.standing import Standing
 from keepsay.model.window import ModelWindow, Window, choose_window
 from keepsay.store.protocol import (
     UNSET,
@@ -47,6 +49,9 @@ from keepsay.store.protocol import (
 
 Policy = Literal["strict", "lenient", "open"]
 Status = Literal["active", "archived"]
+
+EXPORT_PAGE = 50
+"""How many messages of an export are read at once, and so held in memory: 50 MiB of them at the very most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +137,8 @@ class UserScope:
         key: str | None = None,
     ) -> Created:
         """As ``create``, and say whether it was created."""
-        first = [] if system_prompt is None else [system(_checked_prompt(system_prompt))]
-        plan = plan_messages([*first, *messages])
+        first = [] if system_prompt is None else [system(checked_prompt(system_prompt))]
+        plan = plan_messages([*first, *messages], limit=limits.MESSAGES_PER_CALL + len(first))
         new = self._new(
             plan, key, title=title, metadata=metadata, external_key=external_key, role_policy=_policy(role_policy),
             system_prompt=system_prompt,
@@ -187,6 +192,13 @@ class UserScope:
         """What the model would see. Raises ``NotFound``."""
         return (await self.load(conversation_id, window)).window
 
+    async def status(self, conversation_id: UUID | str) -> Standing:
+        """Where the conversation stands: who may speak, what was said last, whether a run is under way.
+
+        What may be appended is what ``append`` would accept at this moment. Raises ``NotFound``.
+        """
+        return await self._store.status(self._owner, parse_conversation_id(conversation_id))
+
     async def list(
         self,
         *,
@@ -196,7 +208,7 @@ class UserScope:
         skip: int = 0,
     ) -> ConversationPage:
         """The user's conversations, newest activity first. Raises ``InvalidCursor``, ``InvalidInput``."""
-        _check_page(limit)
+        check_page(limit)
         if type(skip) is not int or not 0 <= skip <= limits.SKIP_MAX:
             raise InvalidInput(f"skip is a whole number from 0 to {limits.SKIP_MAX}.", field="skip")
         found = await self._store.list(
@@ -220,14 +232,25 @@ class UserScope:
         metadata: Mapping[str, JsonValue] | Unset = UNSET,
         expected_version: int | None = None,
     ) -> Conversation:
-        """Change title, status or metadata (as a whole). Raises ``NotFound``, ``VersionMismatch``, ``InvalidInput``."""
+        """Change title, status or metadata (as a whole). With nothing to change the conversation stays as it is.
+
+        Raises ``NotFound``, ``VersionMismatch``, ``InvalidInput``.
+        """
         changes = Changes(
             title=_checked_title(title) if isinstance(title, str) else title,
             status=status if isinstance(status, Unset) else _status(status),
             metadata=metadata if isinstance(metadata, Unset) else checked_metadata(metadata),
         )
         wanted = parse_conversation_id(conversation_id)
+        if changes == Changes():
+            return await self._unchanged(wanted, expected_version)
         return await self._store.update(self._owner, wanted, changes, expected_version=expected_version)
+
+    async def _unchanged(self, conversation_id: ConversationId, expected_version: int | None) -> Conversation:
+        found = await self._store.get(self._owner, conversation_id)
+        if expected_version is not None and expected_version != found.version:
+            raise VersionMismatch(expected=expected_version, version=found.version)
+        return found
 
     async def delete(
         self, conversation_id: UUID | str, *, hard: bool = False, expected_version: int | None = None
@@ -276,7 +299,7 @@ class UserScope:
 
         Everything is in it: incomplete, deleted (blank) and rewound (``hidden``) messages too. Raises ``NotFound``.
         """
-        _check_page(limit)
+        check_page(limit)
         _check_seq("after", after)
         _check_seq("before", before)
         wanted = parse_conversation_id(conversation_id)
@@ -315,12 +338,28 @@ class UserScope:
 
         Raises as ``create`` and ``rewind`` do.
         """
+        forked = await self.fork_or_get(
+            conversation_id, at_seq, title=title, metadata=metadata, external_key=external_key, key=key
+        )
+        return forked.conversation
+
+    async def fork_or_get(
+        self,
+        conversation_id: UUID | str,
+        at_seq: int | None = None,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, JsonValue] | None = None,
+        external_key: str | None = None,
+        key: str | None = None,
+    ) -> Created:
+        """As ``fork``, and say whether it was created: one that has the ``external_key`` is returned as it is."""
         _check_seq("at_seq", at_seq)
         wanted = parse_conversation_id(conversation_id)
         new = self._new(
             None, key, title=title, metadata=metadata, external_key=external_key, source=f"{wanted}@{at_seq}"
         )
-        return (await self._store.fork(self._owner, wanted, new, at_seq)).conversation
+        return await self._store.fork(self._owner, wanted, new, at_seq)
 
     def run(
         self,
@@ -331,6 +370,7 @@ class UserScope:
         lease: float = 30.0,
         on_busy: OnBusy = "reject",
         expected_seq: int | None = None,
+        allowance: Allowance | None = None,
     ) -> RunContext:
         """``async with`` it: store the user's messages, take the conversation, get a ``Run`` with the model's window.
 
@@ -338,8 +378,10 @@ class UserScope:
         open get a stand-in result. Without messages the run answers what stands there. ``key``: the same again, after
         a crash or a retry, goes on with the same user message (see ``Run.replayed``). ``lease`` is in seconds: so long
         after the process dies may somebody else take over; it is renewed meanwhile. ``on_busy='interrupt'`` cancels a
-        run that is under way instead of raising ``ConversationBusy``.
-        Raises on entering: as ``append`` does, and ``RunSuperseded`` for the key of a cancelled run.
+        run that is under way instead of raising ``ConversationBusy``. ``allowance``: how many runs the user may begin;
+        replays and refused ones do not count, new attempts do.
+        Raises on entering: as ``append`` does, ``RunSuperseded`` for the key of a cancelled run, and ``RateLimited`` or
+        ``QuotaExceeded``, which leave nothing behind.
         """
         wanted = parse_conversation_id(conversation_id)
         plan = plan_messages(messages, answering=True)
@@ -361,6 +403,7 @@ class UserScope:
             key=None if key is None else checked_key(key),
             expected_seq=expected_seq,
             window=window,
+            allowance=allowance,
         )
         return RunContext(self._store, self._owner, wanted, begin, window)
 
@@ -392,20 +435,27 @@ class UserScope:
         )
 
     async def export(self) -> AsyncIterator[JsonObject]:
-        """Everything kept of the user: each conversation as one object, followed by its messages, payloads verbatim."""
+        """Everything kept of the user: each conversation as one object, followed by its messages, payloads verbatim.
+
+        The last object, of type ``end``, tells how many there were: without it the export is not whole.
+        """
         after: ConversationId | None = None
+        conversations = messages = 0
         while found := await self._store.export(self._owner, after=after, limit=limits.PAGE_MAX):
             for conversation in found:
                 yield {"type": "conversation", **conversation.to_dict()}
+                conversations += 1
                 async for message in self._whole_log(conversation.id):
                     yield {"type": "message", "conversation_id": str(conversation.id), **_exported(message)}
+                    messages += 1
             after = found[-1].id
+        yield {"type": "end", "conversations": conversations, "messages": messages}
 
     async def _whole_log(self, conversation_id: ConversationId) -> AsyncIterator[Message]:
         seq = 0
         while True:
             page = await self._store.page(
-                self._owner, conversation_id, after=seq, before=None, limit=limits.PAGE_MAX, newest=False
+                self._owner, conversation_id, after=seq, before=None, limit=EXPORT_PAGE, newest=False
             )
             for message in page.messages:
                 yield message
@@ -426,11 +476,13 @@ def _checked_title(title: str) -> str:
     return storable_text(title, field="title", limit=limits.TITLE_CHARS)
 
 
-def _checked_prompt(prompt: str) -> str:
+def checked_prompt(prompt: str) -> str:
+    """The system prompt. Raises ``InvalidInput``, ``TooLarge``."""
     return storable_text(prompt, field="system_prompt", limit=limits.SYSTEM_PROMPT_CHARS)
 
 
-def _check_page(limit: object) -> None:
+def check_page(limit: object) -> None:
+    """Raise ``InvalidInput`` unless this can be the length of a page."""
     if type(limit) is not int or not 1 <= limit <= limits.PAGE_MAX:
         raise InvalidInput(f"limit is a whole number from 1 to {limits.PAGE_MAX}.", field="limit")
 

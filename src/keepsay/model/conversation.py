@@ -116,6 +116,8 @@ class RunRecord:
             "attempt": self.attempt,
             "key": self.key,
             "error": self.error,
+            "first_seq": self.first_seq,
+            "last_seq": self.last_seq,
             "created_at": self.created_at.isoformat(),
             "ended_at": None if self.ended_at is None else self.ended_at.isoformat(),
         }
@@ -128,3 +130,7 @@ class Summary:
     to_seq: int
     text: str
     tokens: int
+
+    def to_dict(self) -> JsonObject:
+        """The summary as the HTTP API shows it."""
+        return {"to_seq": self.to_seq, "text": self.text, "tokens": self.tokens}

@@ -61,7 +61,8 @@ _STAND_INS: dict[str, JsonObject] = {
         "output": {"type": "computer_screenshot", "image_url": _BLANK_PNG},
     },
 }
-_OUTPUTS = frozenset(stand_in["type"] for stand_in in _STAND_INS.values())
+CALL_ITEMS = frozenset(_STAND_INS)
+OUTPUT_ITEMS = frozenset(str(stand_in["type"]) for stand_in in _STAND_INS.values())
 _STEPS = frozenset(
     {
         "reasoning",
@@ -76,7 +77,7 @@ _STEPS = frozenset(
         "tool_search_call",
     }
 )
-_ROLES_WITHOUT_ORDER = frozenset({"critic", "discriminator", "tool", "unknown"})  # Responses messages may have these
+ROLES_WITHOUT_ORDER = frozenset({"critic", "discriminator", "tool", "unknown"})  # Responses messages may have these
 
 
 def call_token(call_id: str) -> str:
@@ -152,9 +153,9 @@ def _responses(payload: JsonObject) -> Facts:
         return _responses_message(payload)
     if not isinstance(kind, str):
         raise InvalidInput("type is a text.", field="type")
-    if kind in _STAND_INS:
+    if kind in CALL_ITEMS:
         return Facts(Role.ASSISTANT, OrderState.CALLING, opens=(_responses_call(payload, kind),))
-    if kind in _OUTPUTS:
+    if kind in OUTPUT_ITEMS:
         # OpenAI's schema names the call of a local shell by ``id``, its guide by ``call_id``.
         name = "id" if kind == "local_shell_call_output" and "call_id" not in payload else "call_id"
         return Facts(Role.TOOL, OrderState.TOOL, answers=(call_token(_text(payload, name)),))
@@ -163,7 +164,7 @@ def _responses(payload: JsonObject) -> Facts:
 
 def _responses_message(payload: JsonObject) -> Facts:
     name = payload.get("role")
-    if isinstance(name, str) and name in _ROLES_WITHOUT_ORDER:
+    if isinstance(name, str) and name in ROLES_WITHOUT_ORDER:
         return _opaque(payload)
     role = _role(payload)
     _check_content(payload, required=True)

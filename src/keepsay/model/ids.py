@@ -65,6 +65,11 @@ def parse_run_id(value: object) -> RunId:
     return RunId(_uuid(value, "run"))
 
 
+def parse_message_id(value: object) -> MessageId:
+    """A message id from its text; see ``parse_conversation_id``."""
+    return MessageId(_uuid(value, "message"))
+
+
 def _uuid(value: object, kind: str) -> UUID:
     if isinstance(value, UUID):
         return value

@@ -41,24 +41,51 @@ def parse_json(text: str | bytes, *, unique_keys: bool = False) -> JsonValue:
     """Parse JSON that came from outside and check it as ``check_json`` does.
 
     Raises ``MalformedJson`` for what is not JSON in UTF-8, ``InvalidInput`` for NaN, infinities, integers outside 64
-    bits, nesting deeper than 64 and, with ``unique_keys``, equal keys in one object.
+    bits, nesting deeper than 64, more than 100,000 values and, with ``unique_keys``, equal keys in one object.
     """
+    text = text if isinstance(text, str) else _decoded(text)
+    _check_count(text)
     try:
         value: JsonValue = json.loads(
-            text if isinstance(text, str) else text.decode(),
+            text,
             parse_constant=_refuse_constant,
             object_pairs_hook=_unique if unique_keys else None,
         )
     except RecursionError:
         raise TooLarge("The JSON", size=limits.JSON_DEPTH + 1, limit=limits.JSON_DEPTH, unit="or more levels") from None
-    except UnicodeDecodeError:
-        raise MalformedJson("The text is not UTF-8.") from None
     except json.JSONDecodeError as error:
         raise MalformedJson(f"The text is not JSON: {error.msg} at character {error.pos}.") from None
     except ValueError:  # an integer of more than 4,300 digits
         raise InvalidInput("An integer lies outside 64 bits.") from None
     check_json(value)
     return value
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise MalformedJson("The text is not UTF-8.") from None
+
+
+def _check_count(text: str) -> None:
+    """Count before parsing: 4 MiB of ``[],[],...`` would take seconds and a hundred megabytes.
+
+    Every value but the first stands after a comma or a bracket, so there are at most as many and at least half.
+    """
+    if _marks(text) <= limits.JSON_VALUES:  # commas within texts are counted too: it may be fewer
+        return
+    plain = text.replace("\\\\", "").replace('\\"', "")
+    if plain.count('"') // 2 <= 2 * limits.JSON_VALUES:  # that many are texts and names
+        found = _marks("".join(plain.split('"')[::2]))
+        if found <= limits.JSON_VALUES:
+            return
+    size = limits.JSON_VALUES + 1
+    raise TooLarge("The JSON", size=size, limit=limits.JSON_VALUES, unit="or more commas and brackets")
+
+
+def _marks(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
 
 
 def read_json(text: str) -> JsonValue:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 from keepsay.model.ids import ConversationId, MessageId, RunId, message_id
 from keepsay.model.json_text import JsonObject, JsonValue, read_json
 
-CHAT = "chat"
-OPENAI_RESPONSES = "openai.responses"
+CHAT: Final = "chat"
+OPENAI_RESPONSES: Final = "openai.responses"
 
 
 class Role(IntEnum):
@@ -139,22 +139,27 @@ class Message:
         return self.payload.get("content", self.payload.get("output"))
 
     @property
-    def tool_calls(self) -> JsonValue:
+    def tool_calls(self) -> list[JsonValue] | None:
         """The assistant's tool calls in the chat format's shape, or ``None``."""
+        if self.role is not Role.ASSISTANT:
+            return None
         if self.payload.get("type") == "function_call":
             function = {"name": self.payload.get("name"), "arguments": self.payload.get("arguments")}
             return [{"id": self.payload.get("call_id"), "type": "function", "function": function}]
-        return self.payload.get("tool_calls")
+        calls = self.payload.get("tool_calls")
+        return calls if isinstance(calls, list) and all(isinstance(call, dict) for call in calls) else None
 
     @property
-    def tool_call_id(self) -> JsonValue:
+    def tool_call_id(self) -> str | None:
         if self.role is not Role.TOOL:
             return None
-        return self.payload.get("tool_call_id", self.payload.get("call_id"))
+        call_id = self.payload.get("tool_call_id", self.payload.get("call_id"))
+        return call_id if isinstance(call_id, str) else None
 
     @property
-    def tool_name(self) -> JsonValue:
-        return self.payload.get("name") if self.role is Role.TOOL else None
+    def tool_name(self) -> str | None:
+        name = self.payload.get("name") if self.role is Role.TOOL else None
+        return name if isinstance(name, str) else None
 
     def to_dict(self) -> JsonObject:
         """The message as the HTTP API shows it; fields that do not apply are absent."""

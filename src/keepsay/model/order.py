@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import pairwise
+from typing import Literal
 
 from keepsay.errors import RoleOrderError, TooLarge, UnansweredCalls
 from keepsay.model import limits
@@ -245,6 +246,20 @@ def _with_states(
             between_results = place.entry is following is _Entry.TOOL
             state = OrderState.CALLING if between_results else place.state
         yield replace(planned, state=state)
+
+
+def may_follow(policy: RolePolicy, state: OrderState, role: Literal[Role.USER, Role.ASSISTANT]) -> bool:
+    """Whether the words of this role may be appended where the conversation stands.
+
+    Calls that are open need no look of their own: the state is then ``CALLING``.
+    """
+    entry = _Entry.USER if role is Role.USER else _Entry.ANSWER
+    return bool(_TABLE[policy][entry] & _mask(state))
+
+
+def waits_for_runs(policy: RolePolicy) -> bool:
+    """Whether nobody else may append while a run is under way: its answer is whose turn it is."""
+    return policy is RolePolicy.STRICT
 
 
 def state_after_rewind(state: OrderState) -> OrderState:

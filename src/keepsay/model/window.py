@@ -24,7 +24,7 @@ from keepsay.model.conversation import RolePolicy, Summary
 from keepsay.model.convert import summary_text, to_chat, to_responses, with_summary
 from keepsay.model.formats import count_tokens
 from keepsay.model.json_text import JsonObject, JsonValue
-from keepsay.model.messages import Message, MessageStatus, OrderState, Role
+from keepsay.model.messages import CHAT, Message, MessageStatus, OrderState, Role
 from keepsay.model.tokens import TokenCounter, estimate_tokens
 from keepsay.model.turns import is_question, is_step, pair_calls, split_turns, split_units
 
@@ -41,6 +41,9 @@ Reason = Literal[
     "rewound",
     "result_without_call",
 ]
+
+WindowFormat = Literal["chat", "openai.responses"]
+"""The formats in which a window can be sent to a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,15 @@ class Explanation:
     included: bool
     reason: Reason
 
+    def to_dict(self) -> JsonObject:
+        """The explanation as the HTTP API shows it."""
+        return {
+            "first_seq": self.first_seq,
+            "last_seq": self.last_seq,
+            "included": self.included,
+            "reason": self.reason,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ModelWindow:
@@ -120,6 +132,22 @@ class ModelWindow:
     def to_openai_responses(self) -> list[JsonObject]:
         """The window as the ``input`` of OpenAI Responses."""
         return self._system_message() + to_responses(self.messages)
+
+    def to_dict(self, format: WindowFormat = CHAT, *, explain: bool = False) -> JsonObject:  # noqa: A002
+        """The window as the HTTP API and the command line show it: the messages in this format, and the facts."""
+        messages = self.to_openai_chat() if format == CHAT else self.to_openai_responses()
+        shown: JsonObject = {
+            "messages": [*messages],
+            "format": format,
+            "tokens": self.tokens,
+            "head": self.head,
+            "truncated": self.truncated,
+            "fits": self.fits,
+            "summary": None if self.summary is None else self.summary.to_dict(),
+        }
+        if explain:
+            shown["explain"] = [each.to_dict() for each in self.explain]
+        return shown
 
     def _system_message(self) -> list[JsonObject]:
         system = with_summary(self.system_prompt, self.summary)

@@ -15,14 +15,18 @@ user's message stays, and a retry with the same request id tries again.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib
 import inspect
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import anyio.to_thread
 
@@ -98,12 +102,43 @@ async def ask(agent: Agent, messages: list[JsonObject], context: AgentContext) -
     if _is_async(agent):
         reply = call()
     else:
-        reply = await anyio.to_thread.run_sync(_call_here, call, abandon_on_cancel=True)
+        reply = await _in_thread(partial(_call_here, call))
     if inspect.isawaitable(reply):
         reply = await reply
     if isinstance(reply, AsyncIterator):
         reply = "".join([_delta(part) async for part in reply])
     return _to_messages(reply)
+
+
+async def _in_thread(call: Callable[[], object]) -> object:
+    """The call's result. If the caller is cancelled the thread is left to itself: nothing can stop it, but it is a
+    daemon, so that an agent that is stuck does not keep the program from ending.
+    """
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[object] = loop.create_future()
+
+    def note(set_outcome: Callable[[Any], None], outcome: object) -> None:
+        if not result.done():
+            set_outcome(outcome)
+
+    def work() -> None:
+        with contextlib.suppress(RuntimeError):  # of call_soon_threadsafe: the loop has ended meanwhile
+            try:
+                returned = call()
+            except BaseException as error:
+                loop.call_soon_threadsafe(note, result.set_exception, _storable(error))
+            else:
+                loop.call_soon_threadsafe(note, result.set_result, returned)
+
+    async with anyio.to_thread.current_default_thread_limiter():
+        threading.Thread(target=copy_context().run, args=(work,), name="keepsay agent", daemon=True).start()
+        return await result
+
+
+def _storable(error: BaseException) -> BaseException:
+    """What a future takes. ``SystemExit``, say, would end the server, not the agent."""
+    is_sound = isinstance(error, Exception) and not isinstance(error, StopIteration)
+    return error if is_sound else RuntimeError(f"the agent raised {type(error).__name__}")
 
 
 def _call_here(call: Callable[[], object]) -> object:

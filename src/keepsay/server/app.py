@@ -10,20 +10,22 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, compile_path
 
 import keepsay as package
 from keepsay.errors import InvalidInput, KeepsayError
 from keepsay.library.client import Keepsay
 from keepsay.server.agents import Agent, load_agent
-from keepsay.server.auth import Authenticator, DevAuth, Identity
+from keepsay.server.auth import Authenticator, Identity, authenticator
+from keepsay.server.document import DescribedApp
 from keepsay.server.middleware import Gate, RequestIds
 from keepsay.server.mount import mounted
-from keepsay.server.openapi import DescribedApp
+from keepsay.server.observe import Observation, Requests, observed
 from keepsay.server.problems import problem_response
 from keepsay.server.readiness import Readiness
 from keepsay.server.refusals import MethodNotAllowed, NoSuchPage
 from keepsay.server.routes import probes
+from keepsay.server.routes.metrics import metrics_router
 from keepsay.server.settings import Settings, load_env_file
 from keepsay.server.turns import Turns
 
@@ -53,9 +55,12 @@ def create_app(
 def assemble(keepsay: Keepsay, agent: Agent | None, settings: Settings, *, closes_keepsay: bool) -> FastAPI:
     """``create_app`` with everything said."""
     agent = load_agent(settings.agent, settings) if agent is None else agent
-    auth = DevAuth(settings.allowed_hosts)
+    auth = authenticator(settings)
     readiness = Readiness(keepsay)
+    seen = Observation()
+    turns = Turns(agent, observation=seen, allowance=settings.allowance, stop_seconds=settings.shutdown_seconds)
     app = DescribedApp(
+        auth=settings.auth,
         title="keepsay",
         version=package.__version__,
         description=_ABOUT,
@@ -63,13 +68,20 @@ def assemble(keepsay: Keepsay, agent: Agent | None, settings: Settings, *, close
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # FastAPI's own spans hold paths and queries, its logs what errors say; ours take their place.
+        telemetry={"tracing": False, "logs": False},
     )
     app.state.keepsay_readiness = readiness
+    app.state.keepsay_turns = turns
     app.include_router(probes.router)
-    app.include_router(mounted(keepsay, _identify(auth), Turns(agent)), prefix="/api")
+    if settings.metrics:
+        app.include_router(metrics_router(seen.metrics, settings.metrics_token))
+    watched = Keepsay(store=observed(keepsay.store, seen))
+    app.include_router(mounted(watched, _identify(auth), turns, operators=settings.operators), prefix="/api")
     _map_errors(app)
     app.add_middleware(Gate, auth=auth)
-    app.add_middleware(RequestIds)  # the last one added is the outermost
+    app.add_middleware(RequestIds)
+    app.add_middleware(Requests, observation=seen)  # the last one added is the outermost
     return app
 
 
@@ -129,8 +141,18 @@ def _translated(request: Request, error: HTTPException) -> KeepsayError:
 def _allowed(request: Request) -> tuple[str, ...]:
     """Every method that this path takes; Starlette names those of one route alone."""
     routes = request.app.routes
-    return tuple(
+    taken = (
         method
         for method in _METHODS
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
     )
+    documented = _documented(request)
+    return tuple(method for method in taken if documented is None or method == "HEAD" or method in documented)
+
+
+def _documented(request: Request) -> set[str] | None:
+    """The methods of the first template that the path fits: ``active`` fits that of ids too, and is none."""
+    for template, methods in request.app.openapi()["paths"].items():
+        if compile_path(template)[0].match(request.scope["path"]):
+            return {method.upper() for method in methods}
+    return None

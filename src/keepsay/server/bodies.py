@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
+from keepsay.errors import InvalidInput
 from keepsay.model.json_text import JsonObject, JsonValue, parse_json, write_json
 from keepsay.server.refusals import BodyTooSlow, NotJson
 
-__all__ = ["BODY_SECONDS", "JsonResponse", "read_json"]
+__all__ = ["BODY_SECONDS", "JsonResponse", "read_json", "read_nothing"]
 
 BODY_SECONDS = 30.0
 """How long a body may take to arrive: a connection is not kept by dripping."""
@@ -39,12 +40,23 @@ async def read_json(request: Request) -> JsonValue:
     """
     if not _is_json(request):
         raise NotJson
+    return parse_json(await _body(request), unique_keys=True)
+
+
+async def _body(request: Request) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await request.body()
+            return await request.body()
     except TimeoutError:
         raise BodyTooSlow(BODY_SECONDS) from None
-    return parse_json(body, unique_keys=True)
+
+
+async def read_nothing(request: Request) -> None:
+    """The body of a request that asks for nothing: none, or ``{}``. Raises as ``read_json`` does."""
+    if "content-type" not in request.headers or (_is_json(request) and not await _body(request)):
+        return
+    if await read_json(request) != {}:
+        raise InvalidInput("There is nothing to say in the body here.")
 
 
 def _is_json(request: Request) -> bool:

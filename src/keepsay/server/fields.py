@@ -16,6 +16,7 @@ from keepsay.model.json_text import JsonObject, JsonValue
 __all__ = ["Field", "Fields", "Shape"]
 
 Kind = Literal["string", "integer", "boolean", "object", "array"]
+Null = Literal["left out", "a value", "refused"]
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS = {"true": True, "false": False}
@@ -26,17 +27,18 @@ _SHOWN_NAME = 80
 class Field:
     """A field of a request: what it is for, the types that it takes, and more of its JSON Schema (for OpenAPI alone).
 
-    ``null`` is the same as leaving it out.
+    ``null``: the same as leaving it out; or where it makes a difference, a value of its own; or no value at all.
     """
 
     about: str
     kinds: tuple[Kind, ...] = ("string",)
     required: bool = False
     more: JsonObject = field(default_factory=dict)
+    null: Null = "left out"
 
     def schema(self, *, nullable: bool = True) -> JsonObject:
         kinds: list[JsonValue] = [*self.kinds]
-        if nullable and not self.required:
+        if nullable and not self.required and self.null != "refused":
             kinds.append("null")
         return {"type": kinds if len(kinds) > 1 else kinds[0], "description": self.about, **self.more}
 
@@ -46,6 +48,10 @@ class Fields:
 
     def __init__(self, given: Mapping[str, JsonValue]) -> None:
         self._given = given
+
+    def has(self, name: str) -> bool:
+        """Whether it was given; a ``null`` that is the same as leaving it out was not."""
+        return name in self._given
 
     def text(self, name: str) -> str | None:
         value = self._given.get(name)
@@ -60,6 +66,11 @@ class Fields:
     def whole(self, name: str) -> int | None:
         value = self._given.get(name)
         assert value is None or isinstance(value, int)
+        return value
+
+    def required_whole(self, name: str) -> int:
+        value = self.whole(name)
+        assert value is not None
         return value
 
     def flag(self, name: str) -> bool:
@@ -92,9 +103,12 @@ class Shape:
         if not isinstance(body, dict):
             raise InvalidInput("The body is an object.")
         self._refuse_others(body)
+        body = {name: _exact(self.fields[name], value) for name, value in body.items()}
         for name, declared in self.fields.items():
-            _check(name, declared, body.get(name))
-        return Fields(body)
+            _check(name, declared, body.get(name), given=name in body)
+        return Fields(
+            {name: value for name, value in body.items() if value is not None or self.fields[name].null == "a value"}
+        )
 
     def read_query(self, request: Request) -> Fields:
         """The fields of a query. Raises ``InvalidInput`` naming the field."""
@@ -131,7 +145,7 @@ class Shape:
     def parameters(self) -> list[JsonValue]:
         """The shape as the query parameters of an OpenAPI operation."""
         return [
-            {"name": name, "in": "query", "required": declared.required, "schema": declared.schema(nullable=False)}
+            {"name": name, "in": "query", "required": declared.required, "schema": _in_query(declared)}
             for name, declared in self.fields.items()
         ]
 
@@ -145,14 +159,25 @@ _KINDS: dict[Kind, tuple[type, str]] = {
 }
 
 
-def _check(name: str, declared: Field, value: JsonValue) -> None:
+def _exact(declared: Field, value: JsonValue) -> JsonValue:
+    """To JSON Schema, and to many a client, 2.0 is an integer too."""
+    return int(value) if "integer" in declared.kinds and isinstance(value, float) and value.is_integer() else value
+
+
+def _check(name: str, declared: Field, value: JsonValue, *, given: bool) -> None:
     if value is None:
         if declared.required:
             raise InvalidInput(f"{name} is missing.", field=name)
-        return
+        if not given or declared.null != "refused":
+            return
     wanted = [_KINDS[kind] for kind in declared.kinds]
     if not any(type(value) is kind for kind, _ in wanted):  # a boolean is no integer
         raise InvalidInput(f"{name} is {' or '.join(words for _, words in wanted)}.", field=name)
+
+
+def _in_query(declared: Field) -> JsonObject:
+    schema = declared.schema(nullable=False)
+    return schema if declared.kinds != ("string",) or "enum" in schema else {"maxLength": limits.KEY_CHARS} | schema
 
 
 def _from_query(name: str, declared: Field, text: str) -> JsonValue:

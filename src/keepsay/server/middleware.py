@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from uuid import uuid4
 
@@ -13,15 +12,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keepsay.errors import KeepsayError
 from keepsay.server.auth import Authenticator
+from keepsay.server.observe.logs import REQUEST_ID, careful_logger
+from keepsay.server.observe.requests import REQUEST_ID_KEY
 from keepsay.server.problems import problem_response, unexpected_response
 from keepsay.server.refusals import BodyTooLarge, ServerStopping
 
 __all__ = ["BodyLimit", "Gate", "RequestIds", "add_always"]
 
-logger = logging.getLogger("keepsay.server")
+logger = careful_logger("keepsay.server")
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_LENGTH = re.compile(r"[0-9]{1,15}")
 _DRAIN_BYTES = 64 * 1024 * 1024
 _DRAIN_SECONDS = 2.0
 
@@ -38,6 +40,8 @@ class RequestIds:
             return
         said = Headers(scope=scope).get("x-request-id", "")
         request_id = said if _SANE_ID.fullmatch(said) else uuid4().hex
+        scope[REQUEST_ID_KEY] = request_id
+        logged = REQUEST_ID.set(request_id)
         started = False
 
         async def send_marked(message: Message) -> None:
@@ -60,6 +64,8 @@ class RequestIds:
             if started:
                 raise  # the answer is cut off, which the client then sees
             await unexpected_response()(scope, receive, send_marked)
+        finally:
+            REQUEST_ID.reset(logged)
 
 
 def add_always(headers: MutableHeaders) -> None:
@@ -98,8 +104,7 @@ class BodyLimit:
             return
         error = BodyTooLarge(self._limit)
         headers = Headers(scope=scope)
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or len(length) > 15 or int(length) > self._limit:
+        if any(not _LENGTH.fullmatch(said) or int(said) > self._limit for said in headers.getlist("content-length")):
             if "expect" not in headers:  # it waits to be told before it sends
                 await _drain(receive)
             await problem_response(error, scope["method"])(scope, receive, send)

@@ -35,7 +35,7 @@ class OpenAIAgent:
             raise ConfigurationError("The agent 'openai' needs a model: set KEEPSAY_AGENT_MODEL.")
         return cls(
             base_url=settings.agent_base_url,
-            api_key=settings.agent_api_key,
+            api_key=settings.agent_api_key.get_secret_value() if settings.agent_api_key else None,
             model=settings.agent_model,
             system_prompt=settings.agent_system_prompt,
         )

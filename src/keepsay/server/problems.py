@@ -6,7 +6,6 @@ holds the request's id, so that the answers for absent, deleted and other users'
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 
@@ -16,10 +15,11 @@ from keepsay import errors
 from keepsay.model.json_text import JsonObject, JsonValue, MalformedJson
 from keepsay.server import refusals
 from keepsay.server.bodies import JsonResponse
+from keepsay.server.observe.logs import PROBLEM_CODE, careful_logger
 
 __all__ = ["problem_response", "unexpected_response"]
 
-logger = logging.getLogger("keepsay.server")
+logger = careful_logger("keepsay.server")
 
 _HIDDEN = "The server cannot do this at the moment; its log says why."
 _UNEXPECTED = "Something went wrong in the server; its log says what."
@@ -49,12 +49,15 @@ _TABLE: dict[type[errors.KeepsayError], _Kind] = {
     errors.ConversationBusy: _Kind(409, "A run holds the conversation", ("run_id", "retry_after")),
     errors.RunSuperseded: _Kind(409, "The run no longer holds the conversation", ("run_id",)),
     errors.Conflict: _Kind(409, "Conflict"),
+    errors.QuotaExceeded: _Kind(429, "The day's runs are used up", ("limit", "retry_after")),
+    errors.RateLimited: _Kind(429, "Too many runs", ("limit", "retry_after")),
     errors.Unavailable: _Kind(503, "The database is unavailable", ("retry_after",)),
     errors.SchemaMismatch: _Kind(503, "The server is not ready", detail=_HIDDEN),
     errors.ConfigurationError: _Kind(503, "The server is not ready", detail=_HIDDEN),
     errors.CorruptData: _Kind(500, "Stored data is damaged", detail=_UNEXPECTED),
     errors.KeepsayError: _Kind(500, "Unexpected error", detail=_UNEXPECTED),
     refusals.Unauthenticated: _Kind(401, "Not authenticated"),
+    refusals.IssuerUnavailable: _Kind(503, "The issuer of tokens is unavailable", ("retry_after",)),
     refusals.Forbidden: _Kind(403, "Forbidden"),
     refusals.NoSuchPage: _Kind(404, "Not found"),
     refusals.MethodNotAllowed: _Kind(405, "Method not allowed", ("allowed",)),
@@ -65,6 +68,13 @@ _TABLE: dict[type[errors.KeepsayError], _Kind] = {
     refusals.AgentFailed: _Kind(502, "The agent failed", ("run_id", "conversation_id", "request_id")),
 }
 
+_TO_RETRY = (
+    errors.ConversationBusy,
+    errors.RateLimited,
+    errors.Unavailable,
+    refusals.IssuerUnavailable,
+    refusals.ServerStopping,
+)
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -91,6 +101,7 @@ def unexpected_response() -> Response:
 
 
 def _problem(kind: _Kind, code: str, detail: str) -> JsonObject:
+    PROBLEM_CODE.set(code)  # for the request's line in the log
     return {
         "type": f"urn:keepsay:problem:{code}",
         "title": kind.title,
@@ -108,7 +119,7 @@ def _shown(value: object) -> JsonValue:
 
 
 def _headers(error: errors.KeepsayError) -> dict[str, str]:
-    if isinstance(error, errors.ConversationBusy | errors.Unavailable | refusals.ServerStopping):
+    if isinstance(error, _TO_RETRY):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     if isinstance(error, refusals.MethodNotAllowed):
         return {"Allow": ", ".join(error.allowed)}

@@ -2,6 +2,7 @@
 
 KeepsayError
 ├── Unauthenticated             nobody has said, or proved, who is asking
+├── IssuerUnavailable           the issuer of tokens gave no keys, so nobody can be known    .retry_after
 ├── Forbidden                   not from this host, or not from this page
 ├── NoSuchPage                  no route has this path
 ├── MethodNotAllowed            the path has other methods                               .allowed
@@ -14,13 +15,14 @@ KeepsayError
 
 from __future__ import annotations
 
-from keepsay.errors import KeepsayError
+from keepsay.errors import KeepsayError, Outcome
 
 __all__ = [
     "AgentFailed",
     "BodyTooLarge",
     "BodyTooSlow",
     "Forbidden",
+    "IssuerUnavailable",
     "MethodNotAllowed",
     "NoSuchPage",
     "NotJson",
@@ -33,6 +35,16 @@ class Unauthenticated(KeepsayError):
     """Nobody has said, or proved, who is asking."""
 
     code = "unauthenticated"
+
+
+class IssuerUnavailable(KeepsayError):
+    """The issuer of tokens gave no keys, so that no token can be judged. ``retry_after``: when it is asked again."""
+
+    code = "issuer_unavailable"
+
+    def __init__(self, *, retry_after: float) -> None:
+        super().__init__("The issuer of tokens does not answer, so nobody can prove who they are; try again.")
+        self.retry_after = retry_after
 
 
 class Forbidden(KeepsayError):
@@ -92,10 +104,10 @@ class ServerStopping(KeepsayError):
     """The server was told to stop before this was done; another one, or the next, takes the retry."""
 
     code = "server_stopping"
-    outcome = "unknown"
 
-    def __init__(self, *, retry_after: float = 1.0) -> None:
+    def __init__(self, *, outcome: Outcome = "unknown", retry_after: float = 1.0) -> None:
         super().__init__("The server is stopping; send the request again, with the same key or request_id.")
+        self.outcome = outcome
         self.retry_after = retry_after
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from keepsay.model.json_text import JsonObject, JsonValue
-from keepsay.server.shapes import BODIES, NEW_MESSAGES
+from keepsay.model.standing import PREVIEW_CHARS
+from keepsay.model.window import Reason
+from keepsay.server.message_schemas import new_messages
+from keepsay.server.shapes import BODIES, NEW_MESSAGES, NOTHING
 
 __all__ = ["components"]
 
@@ -23,6 +26,24 @@ _UUID: JsonObject = {"type": "string", "format": "uuid"}
 _MOMENT: JsonObject = {"type": "string", "format": "date-time"}
 _CALLS: JsonObject = {"type": "array", "items": _OBJECT, "description": "In the shape of OpenAI Chat Completions."}
 _ANYTHING: JsonObject = {}
+
+_SUMMARY: JsonObject = {
+    "type": "object",
+    "description": "What stands for the messages up to `to_seq`.",
+    "properties": {"to_seq": _WHOLE, "text": _TEXT, "tokens": _WHOLE},
+    "required": ["to_seq", "text", "tokens"],
+}
+_EXPLANATION: JsonObject = {
+    "type": "object",
+    "description": "Why the messages `first_seq` to `last_seq` are in the window, or are not.",
+    "properties": {
+        "first_seq": _WHOLE,
+        "last_seq": _WHOLE,
+        "included": _FLAG,
+        "reason": {"type": "string", "enum": [*get_args(Reason)]},
+    },
+    "required": ["first_seq", "last_seq", "included", "reason"],
+}
 
 
 def _ref(name: str) -> JsonObject:
@@ -76,6 +97,18 @@ _CHATTED_EXAMPLE: JsonObject = {
     "run_id": _RUN_ID,
 }
 _CHATTED: JsonObject = {"conversation_id": _UUID, "response": _TEXT, "tool_calls": _CALLS, "run_id": _UUID}
+_RUN_EXAMPLE: JsonObject = {
+    "id": _RUN_ID,
+    "conversation_id": _CONVERSATION_ID,
+    "status": "completed",
+    "attempt": 1,
+    "key": "9e2d",
+    "error": None,
+    "first_seq": 2,
+    "last_seq": 3,
+    "created_at": _TIME,
+    "ended_at": _TIME,
+}
 _PAGE: JsonObject = {"next_cursor": _TEXT_OR_NULL, "has_more": _FLAG}
 _PAGE_END: JsonObject = {"next_cursor": None, "has_more": False}
 
@@ -160,6 +193,129 @@ _ANSWERS: JsonObject = {
             "truncated": False,
         },
     ),
+    "Window": _object(
+        "What the model would see.",
+        {
+            "messages": {"type": "array", "items": _OBJECT, "description": "In the format asked for."},
+            "format": {"type": "string", "enum": ["chat", "openai.responses"]},
+            "tokens": _WHOLE | {"description": "Estimated."},
+            "head": _WHOLE,
+            "truncated": _FLAG | {"description": "Whether anything older was left out for the limits' sake."},
+            "fits": _FLAG | {"description": "False if the newest turn alone is over the limits."},
+            "summary": {"anyOf": [_SUMMARY, {"type": "null"}]},
+            "explain": {"type": "array", "items": _EXPLANATION},
+        },
+        {
+            "messages": [{"role": "user", "content": "Where is Lisbon?"}],
+            "format": "chat",
+            "tokens": 8,
+            "head": 1,
+            "truncated": False,
+            "fits": True,
+            "summary": None,
+            "explain": [{"first_seq": 1, "last_seq": 1, "included": True, "reason": "included"}],
+        },
+        optional=("explain",),
+    ),
+    "Standing": _object(
+        "Where a conversation stands.",
+        {
+            "conversation_id": _UUID,
+            "title": _TEXT_OR_NULL,
+            "head": _WHOLE,
+            "message_count": _WHOLE,
+            "last_role": {"type": ["string", "null"], "enum": ["system", "user", "assistant", "tool", None]},
+            "last_message_preview": {
+                "type": ["string", "null"],
+                "maxLength": PREVIEW_CHARS,
+                "description": "The beginning of the last message's words, on one line.",
+            },
+            "can_add_user": _FLAG | {"description": "Whether a user's message would be accepted now."},
+            "can_add_assistant": _FLAG | {"description": "Whether an assistant's words would be accepted now."},
+            "has_pending_request": _FLAG | {"description": "Whether an answer is being made."},
+            "active_run": {"type": ["string", "null"], "format": "uuid", "description": "The run that makes it."},
+            "updated_at": _MOMENT,
+        },
+        {
+            "conversation_id": _CONVERSATION_ID,
+            "title": "Trip",
+            "head": 2,
+            "message_count": 2,
+            "last_role": "user",
+            "last_message_preview": "Where is Lisbon?",
+            "can_add_user": False,
+            "can_add_assistant": True,
+            "has_pending_request": False,
+            "active_run": None,
+            "updated_at": _TIME,
+        },
+    ),
+    "Erased": _object(
+        "The receipt of an erasure: rows deleted, table by table.",
+        {
+            "user_id": _TEXT,
+            "erased_at": _MOMENT,
+            "erased": {"type": "object", "additionalProperties": _WHOLE},
+        },
+        {
+            "user_id": "u_42",
+            "erased_at": _TIME,
+            "erased": {"conversations": 1, "messages": 2, "runs": 1, "summaries": 0, "users": 1},
+        },
+    ),
+    "UserPage": _object(
+        "Part of the users.",
+        {
+            "items": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"user_id": _TEXT}, "required": ["user_id"]},
+            },
+            **_PAGE,
+        },
+        {"items": [{"user_id": "u_42"}], **_PAGE_END},
+    ),
+    "Run": _object(
+        "One execution of the agent on a conversation.",
+        {
+            "id": _UUID,
+            "conversation_id": _UUID,
+            "status": {"type": "string", "enum": ["running", "completed", "failed", "cancelled", "expired"]},
+            "attempt": _WHOLE | {"description": "1, or more for a retry with the key of a run that failed or expired."},
+            "key": _TEXT_OR_NULL | {"description": "The `request_id`; one is made up where none was given."},
+            "error": _TEXT_OR_NULL
+            | {"description": "A code: `agent_failed`, `interrupted` (the server was stopped), ...; no details."},
+            "first_seq": _WHOLE | {"description": "Where its messages begin: with what it was asked, if it was."},
+            "last_seq": _WHOLE | {"description": "Where they end; while it is running, the head."},
+            "created_at": _MOMENT,
+            "ended_at": {"type": ["string", "null"], "format": "date-time"},
+        },
+        _RUN_EXAMPLE,
+    ),
+    "BegunRun": _object(
+        "A run that has begun; or, `replayed`, one that had, as it is now.",
+        {"run": _ref("Run"), "replayed": _FLAG},
+        {"run": _RUN_EXAMPLE | {"status": "running", "last_seq": 2, "ended_at": None}, "replayed": False},
+    ),
+    "AnsweredRun": _object(
+        "A run that is over, the messages that it stored, and the agent's answer among them.",
+        {
+            "run": _ref("Run"),
+            "messages": _list_of("Message"),
+            "response": _TEXT,
+            "tool_calls": _CALLS,
+            "replayed": _FLAG,
+        },
+        {
+            "run": _RUN_EXAMPLE,
+            "messages": [
+                _MESSAGE_EXAMPLE,
+                _MESSAGE_EXAMPLE | {"role": "assistant", "seq": 3, "content": "In Portugal."},
+            ],
+            "response": "In Portugal.",
+            "tool_calls": [],
+            "replayed": False,
+        },
+    ),
     "Health": _object("All is well.", {"status": {"const": "ok"}}, {"status": "ok"}),
     "Problem": _object(
         "Why a request was refused (RFC 9457), with more facts according to its `code`.",
@@ -191,47 +347,22 @@ _ANSWERS: JsonObject = {
     ),
 }
 
-_NEW_MESSAGE: JsonObject = {
-    "description": "A chat message, kept verbatim with whatever else its API gave it; or any payload in its format.",
-    "anyOf": [
-        {
-            "type": "object",
-            "properties": {
-                "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool"]},
-                "content": {"type": ["string", "array", "null"]},
-                "tool_calls": _CALLS,
-                "tool_call_id": _TEXT,
-                "tool_name": _TEXT,
-                "metadata": _OBJECT | {"description": "Yours; not part of the payload."},
-            },
-            "required": ["role"],
-        },
-        {
-            "type": "object",
-            "properties": {
-                "payload": _OBJECT,
-                "format": _TEXT | {"examples": ["chat", "openai.responses", "anthropic"]},
-                "metadata": _OBJECT,
-                "status": {"type": "string", "enum": ["complete", "incomplete"]},
-                "usage": _OBJECT,
-                "client_id": _TEXT,
-            },
-            "required": ["payload"],
-            "additionalProperties": False,
-        },
-    ],
-    "examples": [{"role": "user", "content": "Where is Lisbon?"}],
-}
-
 
 def components() -> JsonObject:
     """Every schema by its name."""
     asked: JsonObject = {name: shape.schema() for name, shape in BODIES.items()}
-    asked["NewMessage"] = _NEW_MESSAGE
-    several = NEW_MESSAGES.schema()
+    asked["Nothing"] = NOTHING.schema()
+    asked["NewMessage"] = {
+        "description": "A chat message, kept verbatim with whatever else its API gave it; or a payload in any format.",
+        "anyOf": new_messages({}),
+        "examples": [{"role": "user", "content": "Where is Lisbon?"}],
+    }
     asked["NewMessages"] = {
         "description": "One message, with `expected_seq` beside its fields if wanted; or several.",
-        "anyOf": [_ref("NewMessage"), several],
+        "anyOf": [
+            *new_messages({"expected_seq": NEW_MESSAGES.fields["expected_seq"].schema()}),
+            NEW_MESSAGES.schema(),
+        ],
         "examples": [NEW_MESSAGES.example],
     }
     return asked | _ANSWERS

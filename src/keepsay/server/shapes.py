@@ -3,33 +3,67 @@
 from __future__ import annotations
 
 from keepsay.model import limits
-from keepsay.model.json_text import JsonObject
+from keepsay.model.json_text import JsonObject, JsonValue
 from keepsay.server.fields import Field, Shape
 from keepsay.session import DEFAULT_MAX_MESSAGES
 
-__all__ = ["BODIES", "CHAT", "CONTINUE", "NEW_CONVERSATION", "NEW_MESSAGES", "SESSION"]
+__all__ = [
+    "BODIES",
+    "CHAT",
+    "CONTINUE",
+    "CONVERSATION_CHANGES",
+    "FORK",
+    "KEY",
+    "METADATA",
+    "NEW_CONVERSATION",
+    "NEW_MESSAGES",
+    "NOTHING",
+    "REWIND",
+    "RUN",
+    "SESSION",
+    "USER_ID",
+]
+
+STORABLE: JsonObject = {"pattern": r"^[^\u0000]*$"}
+"""Of texts that stand in columns. They hold no half of a surrogate pair either, which no pattern can say."""
+KEY: JsonObject = STORABLE | {"minLength": 1, "maxLength": limits.KEY_CHARS}
+USER_ID: JsonObject = {
+    "minLength": 1,
+    "maxLength": limits.USER_ID_BYTES,
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f/]+$",
+}
+"""In Unicode normal form C, and neither `.` nor `..`; its limit is in bytes."""
+METADATA: JsonObject = {"propertyNames": STORABLE, "additionalProperties": STORABLE}
+"""At most 16 KiB and 4 levels, and so all the way down."""
 
 _MESSAGE_REF: JsonObject = {"$ref": "#/components/schemas/NewMessage"}
 _MESSAGES: JsonObject = {"items": _MESSAGE_REF, "maxItems": limits.MESSAGES_PER_CALL}
+_SOME: JsonObject = {"minItems": 1, "maxItems": limits.MESSAGES_PER_CALL}
+_TITLE: JsonObject = STORABLE | {"maxLength": limits.TITLE_CHARS}
+_EXTERNAL_KEY = Field(
+    "Your own id for it, unique among the user's: if one has it, that one is returned and nothing applied.", more=KEY
+)
+_STATUS: JsonObject = {"enum": ["active", "archived"]}
+_SEQ: JsonObject = {"minimum": 0, "maximum": limits.SEQ_MAX}
 _REQUEST_ID = Field(
     "Makes the request safe to retry: the same id again gives the first answer.",
-    more={"minLength": 1, "maxLength": limits.KEY_CHARS},
+    more=KEY,
 )
-_SAID = Field("What the user says; not blank.", required=True, more={"minLength": 1})
+_NOT_BLANK: JsonObject = {"pattern": r"\S"}
+_SAID_ONCE: list[JsonValue] = [_NOT_BLANK | {"type": "string"}, _MESSAGE_REF]
+_SAID_OFTEN: JsonObject = _SOME | {"type": "array", "items": {"anyOf": _SAID_ONCE}}
+_SAID = Field("What the user says; not blank.", required=True, more=_NOT_BLANK)
 _WINDOW_MESSAGES: JsonObject = {"minimum": 1, "maximum": limits.WINDOW_MAX_MESSAGES}
 
 NEW_CONVERSATION = Shape(
     "A new conversation.",
     {
-        "title": Field("A title for people.", more={"maxLength": limits.TITLE_CHARS}),
+        "title": Field("A title for people.", more=_TITLE),
         "system_prompt": Field(
-            "Becomes the first message, role `system`.", more={"maxLength": limits.SYSTEM_PROMPT_CHARS}
+            "Becomes the first message, role `system`.", more=STORABLE | {"maxLength": limits.SYSTEM_PROMPT_CHARS}
         ),
-        "metadata": Field("Your own facts: at most 16 KiB and 4 levels.", ("object",)),
-        "external_key": Field(
-            "Your own id for it, unique among the user's: if one has it, that one is returned and nothing applied.",
-            more={"minLength": 1, "maxLength": limits.KEY_CHARS},
-        ),
+        "metadata": Field("Your own facts: at most 16 KiB and 4 levels.", ("object",), more=METADATA),
+        "external_key": _EXTERNAL_KEY,
         "role_policy": Field(
             "Who may speak when.", more={"enum": ["strict", "lenient", "open", None], "default": "strict"}
         ),
@@ -38,14 +72,45 @@ NEW_CONVERSATION = Shape(
     {"title": "Trip", "system_prompt": "Be brief.", "messages": [{"role": "user", "content": "Where is Lisbon?"}]},
 )
 
+CONVERSATION_CHANGES = Shape(
+    "What to change of a conversation; what is left out stays.",
+    {
+        "title": Field("A title for people; `null` takes it away.", more=_TITLE, null="a value"),
+        "status": Field(
+            "`archived` conversations are listed apart and work all the same.", more=_STATUS, null="refused"
+        ),
+        "metadata": Field(
+            "Takes the place of all that is there; `{}` empties it.", ("object",), more=METADATA, null="refused"
+        ),
+    },
+    {"title": "Trip to Lisbon", "status": "archived", "metadata": {"colour": "blue"}},
+)
+
+FORK = Shape(
+    "A new conversation that starts as a copy.",
+    {
+        "at_seq": Field("The last message to copy; without it everything is.", ("integer",), more=_SEQ),
+        "title": Field("A title for people; the original's without it.", more=_TITLE),
+        "metadata": Field("Your own facts; the original's without it.", ("object",), more=METADATA),
+        "external_key": _EXTERNAL_KEY,
+    },
+    {"at_seq": 2, "title": "Trip, by train"},
+)
+
+REWIND = Shape(
+    "How far to go back.",
+    {"at_seq": Field("The last message to stay; 0 hides all.", ("integer",), required=True, more=_SEQ)},
+    {"at_seq": 2},
+)
+
 NEW_MESSAGES = Shape(
     "Several messages, appended all or none.",
     {
-        "messages": Field("One to a hundred.", ("array",), required=True, more=_MESSAGES | {"minItems": 1}),
+        "messages": Field("One to a hundred.", ("array",), required=True, more=_MESSAGES | _SOME),
         "expected_seq": Field(
             "The head that you have seen; if it is another by now, nothing is appended.",
             ("integer",),
-            more={"minimum": 0, "maximum": limits.SEQ_MAX},
+            more=_SEQ,
         ),
     },
     {
@@ -89,11 +154,12 @@ CHAT = Shape(
 SESSION = Shape(
     "A session to create or to go on with.",
     {
-        "user_id": Field("Whose session.", required=True),
+        "user_id": Field("Whose session.", required=True, more=USER_ID),
         "session_id": Field("The session to go on with; without it a new one is made.", more={"format": "uuid"}),
         "context": Field(
             "What to add: a text that the user said, a message, or a list of messages.",
             ("string", "object", "array"),
+            more={"anyOf": [{"type": "null"}, *_SAID_ONCE, _SAID_OFTEN]},
         ),
         "max_messages": Field(
             "How much of the history to return.",
@@ -104,4 +170,45 @@ SESSION = Shape(
     {"user_id": "u_42", "context": "Where is Lisbon?"},
 )
 
-BODIES = {"NewConversation": NEW_CONVERSATION, "Continue": CONTINUE, "Chat": CHAT, "SessionRequest": SESSION}
+RUN = Shape(
+    "What the agent is to answer; with neither `message` nor `messages`, what stands in the conversation.",
+    {
+        "message": Field(
+            "What the user says, not blank; or a message.",
+            ("string", "object"),
+            more={"anyOf": [{"type": "null"}, *_SAID_ONCE]},
+        ),
+        "messages": Field("Several messages, stored all or none.", ("array",), more=_MESSAGES | _SOME),
+        "request_id": _REQUEST_ID,
+        "background": Field(
+            "Answer 202 as soon as the messages are stored and the run is under way.",
+            ("boolean",),
+            more={"default": False},
+        ),
+        "on_busy": Field(
+            "Whether a run that is under way is waited out by you (409), or cancelled.",
+            more={"enum": ["reject", "interrupt", None], "default": "reject"},
+        ),
+        "expected_seq": NEW_MESSAGES.fields["expected_seq"],
+        "max_messages": CONTINUE.fields["max_messages"],
+        "max_tokens": CONTINUE.fields["max_tokens"],
+        "system_prompt": Field(
+            "Takes the place of the conversation's, for this run.",
+            more=STORABLE | {"maxLength": limits.SYSTEM_PROMPT_CHARS},
+        ),
+    },
+    {"message": "And Braga?", "request_id": "9e2d", "background": True},
+)
+
+NOTHING = Shape("There is nothing to say.", {})
+
+BODIES = {
+    "NewConversation": NEW_CONVERSATION,
+    "ConversationChanges": CONVERSATION_CHANGES,
+    "Fork": FORK,
+    "Rewind": REWIND,
+    "Continue": CONTINUE,
+    "Chat": CHAT,
+    "SessionRequest": SESSION,
+    "RunRequest": RUN,
+}

@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from keepsay.errors import KeyReused, NotFound, VersionMismatch
+from keepsay.model.allowance import UNSPENT, Balance, spend
 from keepsay.model.conversation import Conversation, ConversationStatus, RunRecord, RunStatus, Summary
 from keepsay.model.cursor import Position
 from keepsay.model.ids import ConversationId, RunId, UserId, UserKey
 from keepsay.model.json_text import write_json
 from keepsay.model.messages import MessageStatus, OrderState
-from keepsay.model.order import AppendPlan, state_after_rewind
+from keepsay.model.order import AppendPlan, state_after_rewind, state_after_run
+from keepsay.model.standing import Standing
 from keepsay.model.window import Window
 from keepsay.store.memory_rows import ConversationRow
 from keepsay.store.memory_runs import attempt_again, finished_before, forked, replay, start
@@ -52,6 +54,7 @@ class MemoryStore:
         self._clock = clock
         self._users: dict[UserKey, UserId] = {}
         self._rows: dict[tuple[UserKey, ConversationId], ConversationRow] = {}
+        self._balances: dict[UserKey, Balance] = {}
 
     def expire_lease(self, owner: Owner, conversation_id: ConversationId) -> None:
         """For tests: as if the lease of the run that holds the conversation had just run out."""
@@ -122,6 +125,11 @@ class MemoryStore:
     async def load(self, owner: Owner, conversation_id: ConversationId, window: Window) -> Loaded:
         row = self._find(owner, conversation_id)
         return Loaded(row.shown(self._clock()), row.window_rows())
+
+    async def status(self, owner: Owner, conversation_id: ConversationId) -> Standing:
+        row, now = self._find(owner, conversation_id), self._clock()
+        lapsed = row.active_run is not None and not row.is_held(now)
+        return Standing(row.shown(now), state_after_run(row.state) if lapsed else row.state, row.last_seen)
 
     async def list(
         self, owner: Owner, *, status: ConversationStatus | None, limit: int, after: Position | None, skip: int
@@ -258,6 +266,8 @@ class MemoryStore:
                 attempt_again(row, begin.run_id)
             row.version += 1
             run = row.shown_run(begin.run_id, now)
+            if begin.allowance is not None:
+                self._balances[owner.key] = spend(begin.allowance, self._balances.get(owner.key, UNSPENT), now)
             return Begun(run, replayed=False, held=True, took_over=took_over, rows=row.window_rows())
 
     async def heartbeat(self, owner: Owner, conversation_id: ConversationId, hold: RunHold) -> datetime:
@@ -309,6 +319,7 @@ class MemoryStore:
         return [row.shown(self._clock()) for row in rows[:limit]]
 
     async def erase(self, owner: Owner) -> Erased:
+        self._balances.pop(owner.key, None)
         rows = [self._rows.pop(place) for place in tuple(self._rows) if place[0] == owner.key]
         return Erased(
             conversations=len(rows),

@@ -24,6 +24,7 @@ from keepsay.model.order import (
     order_refusal,
     state_after_rewind,
     state_after_run,
+    waits_for_runs,
 )
 from keepsay.model.window import WindowRows
 from keepsay.store.protocol import Owner, RunHold
@@ -178,7 +179,7 @@ class ConversationRow:
                 raise RunSuperseded(run_id=str(held.run_id))
             self.lease_until = now + timedelta(seconds=held.lease)
         elif self.active_run is not None:
-            if self.role_policy is RolePolicy.STRICT:
+            if waits_for_runs(self.role_policy):
                 self.refuse_if_held(now)
             if not self.is_held(now):
                 self.close_run(RunStatus.EXPIRED, now)
@@ -236,8 +237,13 @@ class ConversationRow:
             raise InvalidInput(f"At most {limits.OPEN_CALLS} tool calls may be open.", field="tool_calls")
         return still_open
 
+    @property
+    def last_seen(self) -> Message | None:
+        """The newest visible message of those that the order sees."""
+        return next((m for m in reversed(self.visible) if m.role is not Role.OTHER), None)
+
     def _last_role(self) -> Role | None:
-        return next((m.role for m in reversed(self.visible) if m.role is not Role.OTHER), None)
+        return None if self.last_seen is None else self.last_seen.role
 
     def _unanswered(self, plan: AppendPlan, *, unknown: bool) -> Exception:
         attempted = plan.attempted_roles[self.role_policy]

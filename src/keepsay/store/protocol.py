@@ -3,7 +3,8 @@
 Every verb is atomic, takes effect while it holds the conversation's lock, and answers ``NotFound`` alike for what is
 absent, deleted or another user's. ``keepsay.testing.contract`` is the suite that every store passes.
 
-Checks are made in one order, and the first that fails is the one reported: owner, key, fence, expected, order, limits.
+Checks are made in one order, and the first that fails is the one reported: owner, key, fence, expected, order, limits,
+allowance.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from datetime import datetime
 from typing import Literal, Protocol
 from uuid import UUID
 
+from keepsay.model.allowance import Allowance
 from keepsay.model.conversation import Conversation, ConversationStatus, RolePolicy, RunRecord, RunStatus, Summary
 from keepsay.model.cursor import Position
 from keepsay.model.ids import ConversationId, Key, RunId, UserId, UserKey, user_key
 from keepsay.model.json_text import JsonObject
 from keepsay.model.messages import Message
 from keepsay.model.order import AppendPlan
+from keepsay.model.standing import Standing
 from keepsay.model.window import Window, WindowRows
 
 OnBusy = Literal["reject", "interrupt"]
@@ -133,6 +136,7 @@ class Begin:
     key: Key | None = None
     expected_seq: int | None = None
     window: Window = field(default_factory=Window)
+    allowance: Allowance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +197,12 @@ class Store(Protocol):
     async def load(self, owner: Owner, conversation_id: ConversationId, window: Window) -> Loaded:
         """The conversation and what its window is built of, both of one moment. Raises ``NotFound``."""
 
+    async def status(self, owner: Owner, conversation_id: ConversationId) -> Standing:
+        """Where the conversation stands, for whoever writes next: a run whose lease has run out counts as ended.
+
+        Raises ``NotFound``.
+        """
+
     async def list(
         self, owner: Owner, *, status: ConversationStatus | None, limit: int, after: Position | None, skip: int
     ) -> Sequence[Conversation]:
@@ -250,7 +260,10 @@ class Store(Protocol):
         A run whose lease has run out is ended as expired and taken over. The same key again: a run under way or ended
         well is replayed; one that failed or expired gets a new attempt on the messages that it appended then, unless
         they are gone or the conversation went on (``RunSuperseded``).
-        Raises as ``append`` does, and ``ConversationBusy`` when another run is under way and not to be interrupted.
+        With an allowance, what begins or gets a new attempt is charged to the user, exactly, over all conversations and
+        callers; a replay is not, and what is refused leaves no trace.
+        Raises as ``append`` does, ``ConversationBusy`` when another run is under way and not to be interrupted, and
+        ``RateLimited``, ``QuotaExceeded``.
         """
 
     async def heartbeat(self, owner: Owner, conversation_id: ConversationId, hold: RunHold) -> datetime:
@@ -280,7 +293,7 @@ class Store(Protocol):
         """The user's conversations by id, those after ``after``: a walk that misses none that is there throughout."""
 
     async def erase(self, owner: Owner) -> Erased:
-        """Delete every row of the user from every table."""
+        """Delete every row of the user from every table; what was spent of an allowance goes with the user's row."""
 
     async def users(self, *, after: UserId | None, limit: int) -> Sequence[UserId]:
         """For operators: user ids in the order of their bytes, those after ``after``."""

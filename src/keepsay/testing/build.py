@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable
 from uuid import UUID, uuid4
 
+from keepsay.model.allowance import Allowance
 from keepsay.model.conversation import RolePolicy, RunStatus
 from keepsay.model.formats import read_facts
 from keepsay.model.ids import ConversationId, Key, RunId, UserId, run_id_of
@@ -192,6 +193,7 @@ def begin(
     key: str | None = None,
     expected_seq: int | None = None,
     window: Window | None = None,
+    allowance: Allowance | None = None,
 ) -> Begin:
     return Begin(
         run_id=run_id or run_id_of(random.getrandbits(62)),
@@ -203,6 +205,7 @@ def begin(
         key=None if key is None else Key(key),
         expected_seq=expected_seq,
         window=window or Window(),
+        allowance=allowance,
     )
 
 

@@ -12,11 +12,13 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 from keepsay.errors import KeepsayError
+from keepsay.model.allowance import Allowance
 from keepsay.model.conversation import Conversation, ConversationStatus, RolePolicy
 from keepsay.model.cursor import Position
 from keepsay.model.ids import ConversationId, UserId, run_id_of
 from keepsay.model.json_text import JsonObject
 from keepsay.model.messages import Message, MessageStatus, NewMessage, OrderState
+from keepsay.model.standing import Standing
 from keepsay.model.window import Window, choose_window
 from keepsay.store.protocol import (
     UNSET,
@@ -48,6 +50,8 @@ LEASE = 600.0
 MANY = 10_000
 REMEMBERED = 12
 USERS = 3
+ALLOWANCES = (None, None, None, Allowance(per_minute=1, burst=2), Allowance(per_day=1), Allowance(1, 3, 2))
+"""Of some runs: nothing comes back within a history, so that time has no say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +264,7 @@ class History:
             on_busy=on_busy,
             expected_seq=self._expected_seq(place, dice),
             window=window,
+            allowance=ALLOWANCES[salt % len(ALLOWANCES)],
         )
         self._begin(place, given)
 
@@ -334,6 +339,18 @@ class History:
     def get(self, which: int) -> None:
         place = self.place(which)
         self.twins.ask("get", lambda store: store.get(place.owner, place.id))
+
+    def status(self, which: int, salt: int) -> None:
+        """Where it stands; and at times somebody speaks, who is let if and only if that said so."""
+        place, speaker = self.place(which), ("user", "assistant")[salt % 2]
+        answer = self.twins.ask("status", lambda store: store.status(place.owner, place.id))
+        if salt % 3 or not isinstance(answer, Standing):
+            return
+        told = answer.can_add_user if speaker == "user" else answer.can_add_assistant
+        given = build.append(f"{speaker}: told so")
+        appended = self.twins.ask("append", lambda store: store.append(place.owner, place.id, given))
+        self._met("told who may speak", isinstance(appended, Appended))
+        assert told is isinstance(appended, Appended), f"the {speaker} may speak: {told}, but {appended!r}"
 
     def load(self, which: int, window: Window) -> None:
         place = self.place(which)

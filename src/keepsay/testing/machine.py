@@ -42,21 +42,28 @@ VERBS = frozenset(
             "fork",
             "get",
         ),
-        *("heartbeat", "list", "load", "page", "rewind", "run", "summarise", "update", "users"),
+        *("heartbeat", "list", "load", "page", "rewind", "run", "status", "summarise", "update", "users"),
     }
 )
 """What enough histories ask of the stores ..."""
 ERRORS = frozenset(
     {
-        *("ConversationBusy", "InvalidInput", "KeyReused", "NotFound", "RoleOrderError", "RunSuperseded"),
-        *("SeqMismatch", "UnansweredCalls", "VersionMismatch"),
+        *("ConversationBusy", "InvalidInput", "KeyReused", "NotFound", "QuotaExceeded", "RateLimited"),
+        *("RoleOrderError", "RunSuperseded", "SeqMismatch", "UnansweredCalls", "VersionMismatch"),
     }
 )
 """... which errors they meet ..."""
 EVENTS = frozenset(
     {
         *("append replayed", "begin replayed", "finish replayed", "new attempt", "run taken over", "stand-in result"),
-        *("message deleted", "message rewound", "taken external key", "window cut", "window summarised"),
+        *(
+            "message deleted",
+            "message rewound",
+            "taken external key",
+            "told who may speak",
+            "window cut",
+            "window summarised",
+        ),
     }
 )
 """... and what happens in them."""
@@ -174,7 +181,7 @@ class StoreMachine(RuleBasedStateMachine):
     def see(self, by: Choice, window: Window) -> None:
         self.history.load(by.which, window)
 
-    @rule(verb=st.sampled_from(["run", "get", "page", "list", "export", "users"]), by=_choices)
+    @rule(verb=st.sampled_from(["run", "get", "status", "status", "page", "list", "export", "users"]), by=_choices)
     def read(self, verb: str, by: Choice) -> None:
         limit = 1 + by.salt % 5
         match verb:
@@ -182,6 +189,8 @@ class StoreMachine(RuleBasedStateMachine):
                 self.history.run(by.which // 25)
             case "get":
                 self.history.get(by.which)
+            case "status":
+                self.history.status(by.which, by.salt)
             case "page":
                 self.history.page(by.which, by.dice, limit)
             case "list":

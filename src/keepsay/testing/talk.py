@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from keepsay.model.allowance import Allowance
 from keepsay.model.conversation import Conversation, RolePolicy, RunRecord, RunStatus
 from keepsay.model.ids import ConversationId, RunId
 from keepsay.model.json_text import JsonObject
@@ -67,6 +68,7 @@ class Talk:
         on_busy: OnBusy = "reject",
         key: str | None = None,
         expected_seq: int | None = None,
+        allowance: Allowance | None = None,
     ) -> Begun:
         given = build.begin(
             *lines,
@@ -77,6 +79,7 @@ class Talk:
             on_busy=on_busy,
             key=key,
             expected_seq=expected_seq,
+            allowance=allowance,
         )
         return await self.store.begin(self.owner, self.id, given)
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from keepsay.errors import ConfigurationError
@@ -45,9 +46,15 @@ class DevAuth:
             raise Forbidden("Auth 'dev' answers this machine alone.")
         if not self._is_ours(connection.headers.getlist("host")):
             raise Forbidden("Auth 'dev' answers to the hosts localhost, 127.0.0.1 and [::1] alone.")
-        origins = connection.headers.getlist("origin")
-        if origins and not self._is_ours([_without_scheme(origin) for origin in origins]):
+        if self._is_from_elsewhere(connection.headers):
             raise Forbidden("Auth 'dev' answers no web page from another host.")
+
+    def _is_from_elsewhere(self, headers: Headers) -> bool:
+        """By the Origin, which browsers leave out of links, images and scripts, and by what they say of these."""
+        origins = headers.getlist("origin")
+        if origins and not self._is_ours([_without_scheme(origin) for origin in origins]):
+            return True
+        return any(site.strip().lower() == "cross-site" for site in headers.getlist("sec-fetch-site"))
 
     def _is_ours(self, authorities: list[str]) -> bool:
         if len(authorities) != 1:

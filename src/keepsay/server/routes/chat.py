@@ -6,28 +6,25 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keepsay.errors import InvalidInput, KeepsayError
+from keepsay.errors import InvalidInput, KeepsayError, RateLimited
 from keepsay.library.ids import key_for
 from keepsay.library.messages import user as user_message
 from keepsay.library.scope import UserScope
-from keepsay.model import limits
-from keepsay.model.ids import ConversationId
 from keepsay.model.json_text import JsonObject
 from keepsay.model.messages import NewMessage
-from keepsay.model.window import Window
 from keepsay.server.bodies import JsonResponse, read_json
 from keepsay.server.fields import Fields
 from keepsay.server.openapi import IDEMPOTENCY_KEY, asks, gives
-from keepsay.server.parts import AskingOf, Caller, replay_mark, request_id_of
+from keepsay.server.parts import AskingOf, Caller, replay_mark, request_id_of, window_of
 from keepsay.server.routing import UserRoute
 from keepsay.server.shapes import CHAT, CONTINUE
-from keepsay.server.turns import Turn, Turns
+from keepsay.server.turns import Asked, Turn, Turns
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["chat"], route_class=UserRoute)
 
-_PROBLEMS = (400, 404, 409, 422, 502)
+_PROBLEMS = (400, 404, 409, 422, 429, 502)
 
 
 @router.post(
@@ -40,13 +37,9 @@ _PROBLEMS = (400, 404, 409, 422, 502)
 async def continue_conversation(conversation_id: str, request: Request, user: Caller, asking: AskingOf) -> Response:
     """Stores the message, runs the agent, stores its answer. The same `request_id` again gives the same answer."""
     fields = CONTINUE.read(await read_json(request))
-    turn = await asking.turns.take(
-        user,
-        conversation_id,
-        _message(fields),
-        request_id=request_id_of(request, fields.text("request_id")),
-        window=_window(fields),
-    )
+    request_id = request_id_of(request, fields.text("request_id"))
+    asked = Asked((_message(fields),), request_id, window_of(fields))
+    turn = await asking.turns.take(user, conversation_id, asked)
     shown = _shown(turn) | {"message": _answer(turn), "replayed": turn.replayed}
     return JsonResponse(shown, headers=replay_mark(turn.replayed))
 
@@ -68,7 +61,7 @@ async def chat(user_id: str, request: Request, asking: AskingOf) -> Response:
     if conversation_id is None:
         turn = await _first_turn(asking.turns, user, message, request_id)
     else:
-        turn = await asking.turns.take(user, conversation_id, message, request_id=request_id, window=Window())
+        turn = await asking.turns.take(user, conversation_id, Asked((message,), request_id))
     return JsonResponse(_shown(turn), headers=replay_mark(turn.replayed))
 
 
@@ -77,9 +70,12 @@ async def _first_turn(turns: Turns, user: UserScope, message: NewMessage, reques
     key = None if request_id is None else key_for("chat", request_id)
     created = await user.create(messages=[message], key=key)
     try:
-        return await turns.take(user, ConversationId(created.id), request_id=request_id, window=Window())
+        return await turns.take(user, created.id, Asked(request_id=request_id))
     except KeepsayError as error:
-        error.outcome = "unknown"  # the agent may not have answered, but the message is stored
+        if isinstance(error, RateLimited) and request_id is None:
+            await user.delete(created.id, hard=True)  # nobody knows of it, and nobody can come back for it
+        else:
+            error.outcome = "unknown"  # the agent may not have answered, but the message is stored
         raise
 
 
@@ -90,19 +86,12 @@ def _message(fields: Fields) -> NewMessage:
     return user_message(text)
 
 
-def _window(fields: Fields) -> Window:
-    count = fields.whole("max_messages")
-    return Window(
-        max_messages=limits.WINDOW_DEFAULT_MESSAGES if count is None else count, max_tokens=fields.whole("max_tokens")
-    )
-
-
 def _shown(turn: Turn) -> JsonObject:
     return {
-        "conversation_id": str(turn.conversation_id),
+        "conversation_id": str(turn.run.conversation_id),
         "response": turn.response,
         "tool_calls": turn.tool_calls,
-        "run_id": str(turn.run_id),
+        "run_id": str(turn.run.id),
     }
 
 

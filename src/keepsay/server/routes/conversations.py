@@ -1,31 +1,31 @@
-"""``/api/conversations``: create, list, read, delete."""
+"""``/api/conversations``: create, list, read, change, delete."""
 
 from __future__ import annotations
 
-import re
 from typing import cast
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keepsay.errors import InvalidInput
 from keepsay.library.incoming import message_from_json
 from keepsay.library.scope import ConversationPage, Policy, Status
 from keepsay.model import limits
 from keepsay.model.conversation import Conversation
-from keepsay.server.auth import header_text
+from keepsay.model.json_text import JsonObject
 from keepsay.server.bodies import JsonResponse, read_json
-from keepsay.server.fields import Field, Shape
-from keepsay.server.openapi import IDEMPOTENCY_KEY, IF_MATCH, asks, gives
-from keepsay.server.parts import Caller, idempotency_key
+from keepsay.server.conditions import etag, expected_version, is_known
+from keepsay.server.fields import Field, Fields, Shape
+from keepsay.server.openapi import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, asks, gives
+from keepsay.server.parts import Caller, idempotency_key, location
+from keepsay.server.refusals import MethodNotAllowed
 from keepsay.server.routing import UserRoute
-from keepsay.server.shapes import NEW_CONVERSATION
+from keepsay.server.shapes import CONVERSATION_CHANGES, NEW_CONVERSATION
+from keepsay.store.protocol import UNSET, Unset
 
 __all__ = ["router"]
 
 ACTIVE = 10
-_ETAG = re.compile(r'"([0-9]{1,9})"')
 
 router = APIRouter(prefix="/conversations", tags=["conversations"], route_class=UserRoute)
 
@@ -57,7 +57,8 @@ _DELETE = Shape(
         "Conversation",
         created=True,
         existing="One with this `external_key` is there; nothing was applied.",
-        problems=(400, 422),
+        problems=(400, 404, 422),
+        headers=("Location", "ETag"),
     ),
     openapi_extra=asks("NewConversation", parameters=[IDEMPOTENCY_KEY]),
 )
@@ -74,7 +75,7 @@ async def create(request: Request, user: Caller) -> Response:
         key=idempotency_key(request),
     )
     shown = created.conversation
-    headers = {"Location": f"{request.url.path}/{shown.id}", "ETag": _etag(shown)}
+    headers = {"Location": location(request, shown.id), "ETag": etag(shown)}
     return JsonResponse(shown.to_dict(), 201 if created.created else 200, headers)
 
 
@@ -110,16 +111,52 @@ async def list_active(request: Request, user: Caller) -> Response:
     return _page(await user.list(status="active", limit=ACTIVE))
 
 
+@router.delete("/active", include_in_schema=False)
+@router.patch("/active", include_in_schema=False)
+async def refuse_active() -> Response:
+    """`active` is no conversation that could be changed."""
+    raise MethodNotAllowed(("GET",))
+
+
 @router.get(
     "/{conversation_id}",
     operation_id="getConversation",
     summary="Read a conversation",
-    responses=gives("Conversation", problems=(404,)),
+    responses=gives("Conversation", problems=(404,), headers=("ETag",)) | NOT_MODIFIED,
+    openapi_extra=asks(parameters=[IF_NONE_MATCH]),
 )
-async def get(conversation_id: str, user: Caller) -> Response:
-    """Without its messages. The `ETag` is its version, for `If-Match`."""
+@router.head("/{conversation_id}", include_in_schema=False)
+async def get(conversation_id: str, request: Request, user: Caller) -> Response:
+    """Without its messages. The `ETag` is its version, for `If-Match`, and for `If-None-Match` to ask for news."""
     found = await user.get(conversation_id)
-    return JsonResponse(found.to_dict(), headers={"ETag": _etag(found)})
+    if is_known(request, found):
+        return Response(status_code=304, headers={"ETag": etag(found)})
+    return _one(found)
+
+
+@router.patch(
+    "/{conversation_id}",
+    operation_id="updateConversation",
+    summary="Change a conversation's title, status or metadata",
+    responses=gives("Conversation", problems=(404, 412, 422), headers=("ETag",)),
+    openapi_extra=asks("ConversationChanges", parameters=[IF_MATCH]),
+)
+async def update(conversation_id: str, request: Request, user: Caller) -> Response:
+    """Fields left out stay as they are, so `{}` changes nothing. `metadata` is replaced as a whole."""
+    fields = CONVERSATION_CHANGES.read(await read_json(request))
+    changed = await user.update(
+        conversation_id,
+        title=fields.text("title") if fields.has("title") else UNSET,
+        status=cast("Status", fields.required_text("status")) if fields.has("status") else UNSET,  # checked there
+        metadata=_metadata(fields),
+        expected_version=expected_version(request),
+    )
+    return _one(changed)
+
+
+def _metadata(fields: Fields) -> JsonObject | Unset:
+    metadata = fields.mapping("metadata")
+    return UNSET if metadata is None else metadata
 
 
 @router.delete(
@@ -133,8 +170,12 @@ async def get(conversation_id: str, user: Caller) -> Response:
 async def delete(conversation_id: str, request: Request, user: Caller) -> Response:
     """It cannot be found any more; with `hard` its rows are erased."""
     fields = _DELETE.read_query(request)
-    await user.delete(conversation_id, hard=fields.flag("hard"), expected_version=_expected_version(request))
+    await user.delete(conversation_id, hard=fields.flag("hard"), expected_version=expected_version(request))
     return Response(status_code=204)
+
+
+def _one(conversation: Conversation) -> JsonResponse:
+    return JsonResponse(conversation.to_dict(), headers={"ETag": etag(conversation)})
 
 
 def _page(page: ConversationPage) -> JsonResponse:
@@ -145,18 +186,3 @@ def _page(page: ConversationPage) -> JsonResponse:
             "has_more": page.has_more,
         }
     )
-
-
-def _etag(conversation: Conversation) -> str:
-    return f'"{conversation.version}"'
-
-
-def _expected_version(request: Request) -> int | None:
-    """The version in ``If-Match``; none for ``*``, which any conversation that is there matches."""
-    tag = header_text(request.headers, "If-Match")
-    if tag is None or tag == "*":
-        return None
-    found = _ETAG.fullmatch(tag)
-    if found is None:
-        raise InvalidInput('If-Match is one ETag of a conversation, such as "3", or *.', field="If-Match")
-    return int(found[1])

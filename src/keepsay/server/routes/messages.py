@@ -1,4 +1,4 @@
-"""``/api/conversations/{id}/messages``: append and read."""
+"""``/api/conversations/{id}/messages``: append, read, delete."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from keepsay.errors import InvalidCursor, InvalidInput
 from keepsay.library.incoming import message_from_json
 from keepsay.library.messages import AnyMessage
 from keepsay.model import limits
+from keepsay.model.ids import parse_message_id
 from keepsay.model.json_text import JsonObject, JsonValue
 from keepsay.server.bodies import JsonResponse, read_json
 from keepsay.server.fields import Field, Fields, Shape
@@ -41,6 +42,7 @@ _LIST = Shape(
         "order": Field("Oldest or newest first.", more={"enum": ["asc", "desc"], "default": "asc"}),
     },
 )
+_BESIDE = Shape("What may stand beside a message.", {"expected_seq": NEW_MESSAGES.fields["expected_seq"]})
 
 
 @router.post(
@@ -71,10 +73,8 @@ def _read_messages(body: JsonValue) -> tuple[list[AnyMessage], int | None]:
         return [message_from_json(message, field="messages") for message in given], fields.whole("expected_seq")
     if not isinstance(body, dict):
         raise InvalidInput("The body is a message, or an object with messages.")
-    expected_seq = body.pop("expected_seq", None)
-    if expected_seq is not None and type(expected_seq) is not int:
-        raise InvalidInput("expected_seq is a whole number.", field="expected_seq")
-    return [message_from_json(body)], expected_seq
+    beside = _BESIDE.read({name: body.pop(name) for name in _BESIDE.fields if name in body})
+    return [message_from_json(body)], beside.whole("expected_seq")
 
 
 @router.get(
@@ -123,3 +123,17 @@ def _between(fields: Fields, *, newest_first: bool) -> tuple[int, int | None]:
             raise InvalidInput(f"cursor takes the place of {moved} here; give one of them.", field="cursor")
         after, before = (after, int(cursor)) if newest_first else (int(cursor), before)
     return 0 if after is None else after, before
+
+
+@router.delete(
+    "/{message_id}",
+    operation_id="deleteMessage",
+    summary="Delete a message",
+    status_code=204,
+    responses=gives(None, problems=(404, 409)),
+)
+async def delete(conversation_id: str, message_id: str, request: Request, user: Caller) -> Response:
+    """Its words are gone for good, and summaries that tell of it; its `seq` stays in the log, with nothing in it."""
+    Shape("Nothing.", {}).read_query(request)
+    await user.delete_message(conversation_id, parse_message_id(message_id))
+    return Response(status_code=204)

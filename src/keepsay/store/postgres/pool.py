@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Literal
 
 import asyncpg
@@ -14,13 +15,15 @@ from keepsay.store.postgres.connection import open_pool
 from keepsay.store.postgres.dsn import Dsn
 from keepsay.store.postgres.migrate import check_usable, migrate, read_schema_state
 
-__all__ = ["AutoMigrate", "LazyPool"]
+__all__ = ["POOL_WAIT", "AutoMigrate", "LazyPool"]
 
 logger = logging.getLogger("keepsay.store")
 
 AutoMigrate = Literal["never", "empty", "always"]
 """Which databases may be migrated on first connect: none, those without the schema, or older ones as well."""
 
+POOL_WAIT: ContextVar[float | None] = ContextVar("keepsay_pool_wait", default=None)
+"""How long, in seconds, this task's latest call waited for its connection, for whoever observes the store."""
 
 CLOSE_SECONDS = 2.0
 

@@ -14,6 +14,8 @@ from keepsay.errors import (
     KeepsayError,
     KeyReused,
     NotFound,
+    QuotaExceeded,
+    RateLimited,
     RoleOrderError,
     RunSuperseded,
     SeqMismatch,
@@ -102,6 +104,8 @@ _REFUSALS: dict[str, Callable[[_Facts], KeepsayError]] = {
     "KS008": _unanswered,
     "KS009": _invalid,
     "KS010": lambda facts: cut_refusal(facts.whole("seq")),
+    "KS011": lambda facts: RateLimited(limit=facts.whole("limit"), retry_after=facts.seconds("retry_after")),
+    "KS012": lambda facts: QuotaExceeded(limit=facts.whole("limit"), retry_after=facts.seconds("retry_after")),
 }
 
 

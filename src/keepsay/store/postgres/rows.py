@@ -12,6 +12,7 @@ from keepsay.model.conversation import Conversation, ConversationStatus, RolePol
 from keepsay.model.ids import ConversationId, RunId, UserId, run_id_of
 from keepsay.model.json_text import read_json
 from keepsay.model.messages import CHAT, Message, MessageStatus, OrderState, Role
+from keepsay.model.standing import Standing
 from keepsay.model.window import WindowRows
 
 # What the driver and JSON hand over is untyped; it becomes typed values here, and nowhere else.
@@ -104,6 +105,14 @@ def to_window_rows(header: Header, rows: Sequence[Row], conversation_id: Convers
         from_start=header["from_start"],
         system=system,
         summary=None if summary is None else Summary(summary["to_seq"], summary["text"], summary["tokens"]),
+    )
+
+
+def to_standing(header: Header, rows: Sequence[Row], conversation_id: ConversationId, user_id: UserId) -> Standing:
+    """What ``status_v1`` sent: its header, and the last message if there is one."""
+    last = [to_message(row, conversation_id) for row in rows]
+    return Standing(
+        to_conversation(header["conversation"], user_id), OrderState(header["state"]), last[0] if last else None
     )
 
 

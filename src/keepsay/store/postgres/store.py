@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from time import perf_counter
 
 import asyncpg
 
@@ -14,13 +15,14 @@ from keepsay.model.cursor import Position
 from keepsay.model.ids import ConversationId, RunId, UserId, run_number
 from keepsay.model.json_text import JsonObject, write_json
 from keepsay.model.order import AppendPlan
+from keepsay.model.standing import Standing
 from keepsay.model.window import Window
 from keepsay.store.postgres.dsn import Dsn
 from keepsay.store.postgres.faults import fault_from, poisons_connection
 from keepsay.store.postgres.migrate import migrate
 from keepsay.store.postgres.parameters import plan_parameters
-from keepsay.store.postgres.pool import AutoMigrate, LazyPool
-from keepsay.store.postgres.rows import Row, to_conversation, to_header, to_message, to_run, to_window_rows
+from keepsay.store.postgres.pool import POOL_WAIT, AutoMigrate, LazyPool
+from keepsay.store.postgres.rows import Row, to_conversation, to_header, to_message, to_run, to_standing, to_window_rows
 from keepsay.store.postgres.sqltext import DEFAULT_SCHEMA, checked_schema, load_calls
 from keepsay.store.protocol import (
     Append,
@@ -88,10 +90,12 @@ class PostgresStore:
     async def _call(self, name: str, parameters: tuple[object, ...], timeout: float, *, write: bool) -> list[Row]:
         """The one place where a statement is sent. Whatever goes wrong leaves as one of keepsay's errors."""
         sent = False
+        began = perf_counter()
         try:
             pool = await self._pool.get()
             async with pool.acquire(timeout=CONNECT_SECONDS) as connection:
                 sent = True
+                POOL_WAIT.set(perf_counter() - began)
                 try:
                     rows: list[Row] = await connection.call(self._calls[name], *parameters, timeout=timeout)
                 except BaseException as error:
@@ -104,6 +108,8 @@ class PostgresStore:
         except KeepsayError:
             raise
         except Exception as error:
+            if not sent:
+                POOL_WAIT.set(perf_counter() - began)
             fault = fault_from(error, sent=sent, write=write)
             assert fault is not None
             raise fault from error
@@ -144,6 +150,10 @@ class PostgresStore:
         return Loaded(
             to_conversation(header["facts"], owner.user_id), to_window_rows(header, rows[1:], conversation_id)
         )
+
+    async def status(self, owner: Owner, conversation_id: ConversationId) -> Standing:
+        header, *messages = await self._read("status", owner.key, conversation_id)
+        return to_standing(to_header(header), messages, conversation_id, owner.user_id)
 
     async def list(
         self, owner: Owner, *, status: ConversationStatus | None, limit: int, after: Position | None, skip: int
@@ -222,21 +232,12 @@ class PostgresStore:
         return Created(to_conversation(row["conversation"], owner.user_id), row["created"])
 
     async def begin(self, owner: Owner, conversation_id: ConversationId, begin: Begin) -> Begun:
-        rows = await self._write(
-            "begin",
-            owner.key,
-            conversation_id,
-            run_number(begin.run_id),
-            begin.fingerprint,
-            begin.owner_token,
-            begin.key,
-            begin.lease,
-            begin.on_busy == "interrupt",
-            begin.expected_seq,
-            begin.window.max_messages,
-            _token_budget(begin.window),
-            *plan_parameters(begin.plan),
-        )
+        given, plan = _begin_parameters(begin), plan_parameters(begin.plan)
+        if begin.allowance is None:
+            rows = await self._write("begin", owner.key, conversation_id, *given, *plan)
+        else:
+            limits = begin.allowance.per_minute, begin.allowance.bucket, begin.allowance.per_day
+            rows = await self._write("begin_within", owner.key, conversation_id, *given, *limits, *plan)
         header = to_header(rows[0])
         facts = header["facts"]
         return Begun(
@@ -313,6 +314,20 @@ def _token_budget(window: Window) -> int | None:
 
 def _hold_parameters(hold: RunHold | None) -> tuple[object, object, object]:
     return (None, None, None) if hold is None else (run_number(hold.run_id), hold.fence, hold.lease)
+
+
+def _begin_parameters(begin: Begin) -> tuple[object, ...]:
+    return (
+        run_number(begin.run_id),
+        begin.fingerprint,
+        begin.owner_token,
+        begin.key,
+        begin.lease,
+        begin.on_busy == "interrupt",
+        begin.expected_seq,
+        begin.window.max_messages,
+        _token_budget(begin.window),
+    )
 
 
 def _to_appended(row: Row) -> Appended:

@@ -21,6 +21,7 @@ may serve them all, in any order.
 
 from __future__ import annotations
 
+from keepsay.testing.contract.allowances import AllowanceContract
 from keepsay.testing.contract.appending import AppendContract
 from keepsay.testing.contract.creating import CreateContract
 from keepsay.testing.contract.cutting import CutContract
@@ -30,11 +31,13 @@ from keepsay.testing.contract.keys import KeyContract
 from keepsay.testing.contract.order import OrderContract
 from keepsay.testing.contract.reading import ReadContract
 from keepsay.testing.contract.runs import RunContract
+from keepsay.testing.contract.statuses import StatusContract
 from keepsay.testing.contract.summaries import SummaryContract
 from keepsay.testing.contract.takeovers import ExpireLease, TakeoverContract
 from keepsay.testing.contract.windows import WindowContract
 
 __all__ = [
+    "AllowanceContract",
     "AppendContract",
     "CreateContract",
     "CutContract",
@@ -45,6 +48,7 @@ __all__ = [
     "OrderContract",
     "ReadContract",
     "RunContract",
+    "StatusContract",
     "StoreContract",
     "SummaryContract",
     "TakeoverContract",
@@ -59,8 +63,10 @@ class StoreContract(
     KeyContract,
     OrderContract,
     WindowContract,
+    StatusContract,
     RunContract,
     TakeoverContract,
+    AllowanceContract,
     CutContract,
     SummaryContract,
     IsolationContract,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from keepsay.errors import NotFound
+from keepsay.errors import NotFound, RateLimited
+from keepsay.model.allowance import Allowance
 from keepsay.model.ids import UserId
 from keepsay.store.protocol import Erased, Store
 from keepsay.testing.build import key, owner
@@ -34,6 +35,15 @@ class EraseContract:
         await store.erase(talk.owner)
         assert (await start_talk(store, "user: hi", owner=talk.owner)).owner == talk.owner
         assert len(await store.export(talk.owner, after=None, limit=9)) == 1
+
+    async def test_what_was_spent_of_an_allowance_goes_with_the_user(self, store: Store) -> None:
+        user, once = owner(), Allowance(per_minute=1, per_day=1)
+        for _ in range(2):
+            talk = await start_talk(store, owner=user)
+            await talk.begin("user: hi", allowance=once)
+            with pytest.raises(RateLimited):
+                await talk.begin("user: more", on_busy="interrupt", allowance=once)
+            assert await store.erase(user) == Erased(conversations=1, messages=1, runs=0, summaries=0, users=1)
 
     async def test_users_are_listed_in_the_order_of_their_bytes(self, store: Store) -> None:
         prefix = f"\U0010ffff{key()}"  # after whatever else is there

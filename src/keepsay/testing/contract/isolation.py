@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from keepsay.errors import NotFound
+from keepsay.errors import NotFound, QuotaExceeded
+from keepsay.model.allowance import Allowance
 from keepsay.model.ids import ConversationId
 from keepsay.model.window import Window
 from keepsay.store.protocol import Changes, Owner, RunHold, Store
@@ -17,9 +18,11 @@ from keepsay.testing.talk import Talk, start_talk
 
 Attempt = Callable[[Store, Owner, ConversationId, RunHold], Awaitable[object]]
 
+ONE_A_DAY = Allowance(per_day=1)
 VERBS: dict[str, Attempt] = {
     "get": lambda store, user, at, _: store.get(user, at),
     "load": lambda store, user, at, _: store.load(user, at, Window()),
+    "status": lambda store, user, at, _: store.status(user, at),
     "update": lambda store, user, at, _: store.update(user, at, Changes(title="mine"), expected_version=99),
     "delete": lambda store, user, at, _: store.delete(user, at, hard=False, expected_version=99),
     "delete hard": lambda store, user, at, _: store.delete(user, at, hard=True, expected_version=None),
@@ -30,6 +33,9 @@ VERBS: dict[str, Attempt] = {
     "rewind": lambda store, user, at, _: store.rewind(user, at, 0, expected_version=99),
     "fork": lambda store, user, at, _: store.fork(user, at, new_conversation(), None),
     "begin": lambda store, user, at, _: store.begin(user, at, begin("user: hi", on_busy="interrupt")),
+    "begin within": lambda store, user, at, _: store.begin(
+        user, at, begin("user: hi", on_busy="interrupt", allowance=ONE_A_DAY)
+    ),
     "begin again": lambda store, user, at, hold: store.begin(user, at, begin("user: hi", run_id=hold.run_id)),
     "heartbeat": lambda store, user, at, hold: store.heartbeat(user, at, hold),
     "finish": lambda store, user, at, hold: store.finish(user, at, finish(hold, "assistant: hi")),
@@ -83,6 +89,13 @@ class IsolationContract:
             assert await talk.words() == [f"user: {number}"]
         other = await store.create(talks[0].owner, replace(new, id=conversation_id()), plan_of())
         assert not other.created
+
+    async def test_users_have_allowances_of_their_own(self, store: Store) -> None:
+        for _ in range(2):
+            talk = await start_talk(store)
+            await talk.begin("user: hi", allowance=ONE_A_DAY)
+            with pytest.raises(QuotaExceeded):
+                await talk.begin("user: more", on_busy="interrupt", allowance=ONE_A_DAY)
 
     async def test_users_at_once_keep_apart(self, store: Store) -> None:
         talks = await asyncio.gather(*(start_talk(store, f"user: {n}") for n in range(6)))

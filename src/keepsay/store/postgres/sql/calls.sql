@@ -20,6 +20,12 @@ SELECT
     created_at::timestamptz, run_id::int8, client_id::text, metadata::json, usage::json, hidden::bool
 FROM __schema__.load_v1($1::uuid, $2::uuid, $3::int4, $4::int4);
 
+-- name: status
+SELECT
+    header::json, seq::int4, role::int2, status::int2, state::int2, tokens::int4, format::text, payload::json,
+    created_at::timestamptz, run_id::int8, client_id::text, metadata::json, usage::json, hidden::bool
+FROM __schema__.status_v1($1::uuid, $2::uuid);
+
 -- name: list
 SELECT conversation::json
 FROM __schema__.list_v1($1::uuid, $2::int2, $3::timestamptz, $4::uuid, $5::int4, $6::int4);
@@ -73,6 +79,17 @@ FROM __schema__.begin_v1(
     $27::text[]
 );
 
+-- name: begin_within
+SELECT
+    header::json, seq::int4, role::int2, status::int2, state::int2, tokens::int4, format::text, payload::json,
+    created_at::timestamptz, run_id::int8, client_id::text, metadata::json, usage::json, hidden::bool
+FROM __schema__.begin_within_v1(
+    $1::uuid, $2::uuid, $3::int8, $4::int8, $5::int8, $6::text, $7::float8, $8::bool, $9::int4, $10::int4,
+    $11::int4, $12::int4, $13::int4, $14::int4, $15::int4[], $16::int2[], $17::int2[], $18::text[], $19::bool,
+    $20::jsonb, $21::int4, $22::int2[], $23::int2[], $24::int2[], $25::int4[], $26::text[], $27::text[],
+    $28::text[], $29::text[], $30::text[]
+);
+
 -- name: heartbeat
 SELECT lease_until::timestamptz
 FROM __schema__.heartbeat_v1($1::uuid, $2::uuid, $3::int8, $4::int4, $5::float8);
@@ -111,4 +128,4 @@ FROM __schema__.users_v1($1::text, $2::int4);
 
 -- name: health
 SELECT row_security::bool
-FROM __schema__.health_v1();
+FROM __schema__.health_v2();

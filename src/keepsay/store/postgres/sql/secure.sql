@@ -19,7 +19,8 @@ BEGIN
     END IF;
     GRANT USAGE, CREATE ON SCHEMA __schema__ TO __role__;
     GRANT SELECT, INSERT, UPDATE, DELETE
-        ON __schema__.users, __schema__.conversations, __schema__.messages, __schema__.runs, __schema__.summaries
+        ON __schema__.users, __schema__.conversations, __schema__.messages, __schema__.runs, __schema__.summaries,
+            __schema__.allowances
         TO __role__;
     FOR f IN
         SELECT p.oid::regprocedure AS signature, p.prosecdef AS is_door
