@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -18,6 +19,7 @@ import pytest
 from fastapi import FastAPI
 
 from keepsay import Keepsay
+from keepsay.model.ids import ConversationId, message_id
 from keepsay.store.postgres.sqltext import DEFAULT_SCHEMA
 from keepsay.testing.postgres import Database
 
@@ -28,8 +30,6 @@ SEEDS = [int(text) for text in os.environ.get("FUZZ_SEEDS", "1 2 3 4").split()]
 CASES = int(os.environ.get("FUZZ_CASES", "5000"))
 PATHS = ["x", "%00", "018f", "..", "a b", "é", "\ud800", "x" * 2_000, "active", "018f0000-0000-7000-8000-000000000000"]
 
-_TOLD = {"message_id": r'"id":"([^"]{36})","seq"', "run_id": r'"run_id":"([^"]{36})"'}
-
 
 @dataclass
 class Fuzzed:
@@ -38,10 +38,10 @@ class Fuzzed:
     client: Client
     document: Any
     conversations: list[str]
-    seen: dict[str, deque[str]] = field(
-        default_factory=lambda: {"message_id": deque(maxlen=9), "run_id": deque(maxlen=9)}
-    )
-    """Ids that answers have told of."""
+    named: str = str(UUID(int=0))
+    """The conversation that was named last."""
+    runs: deque[str] = field(default_factory=lambda: deque(maxlen=9))
+    """What answers have told of."""
     statuses: Counter[int] = field(default_factory=Counter)
     reached: set[tuple[str, str]] = field(default_factory=set)
 
@@ -51,15 +51,19 @@ class Fuzzed:
             return rng.choice(PATHS)
         if kind == "user_id":
             return self.client.user or ""
-        return rng.choice(self.seen.get(kind) or self.conversations)
+        if kind == "message_id":
+            return str(message_id(ConversationId(UUID(self.named)), rng.randrange(1, 5)))
+        if kind == "run_id" and self.runs:
+            return rng.choice(self.runs)
+        self.named = rng.choice(self.conversations)
+        return self.named
 
     async def send(self, request: Request) -> Answer:
         answer = await _ask(self.client.app, request, self.client.user or "")
         self.statuses[answer.status] += 1
         if answer.status < 300:
             self.reached.add(request.operation)
-            for kind, found in self.seen.items():
-                found.extend(re.findall(_TOLD[kind], answer.content.decode()))
+            self.runs.extend(re.findall(r'"run_id":"([^"]{36})"', answer.content.decode()))
         return answer
 
     def check(self, request: Request, answer: Answer) -> None:

@@ -159,7 +159,7 @@ async def test_a_bad_query_is_refused_by_name(ada: Client, query: str, status: i
         ({"messages": [HELLO], "expected_seq": "1"}, "expected_seq"),
         ({"messages": [HELLO], "expected_seq": True}, "expected_seq"),
         ({"messages": [HELLO], "expected_seq": -1}, "expected_seq"),
-        (HELLO | {"expected_seq": 1.0}, "expected_seq"),
+        (HELLO | {"expected_seq": 1.5}, "expected_seq"),
         ({"role": "user"}, "content"),
         ({"role": "user", "content": 5}, "content"),
         ({"role": "narrator", "content": "x"}, "role"),

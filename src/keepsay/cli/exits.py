@@ -85,6 +85,8 @@ def ending(*, json: bool = False) -> Iterator[None]:
         if json:
             say(write_json({"error": facts(error)}))
         note(f"{paint('error:', 'red', sys.stderr)} {printable(_advice(error))}")
+        for more in getattr(error, "__notes__", ()):
+            note(printable(more, keep="\n"))
         raise typer.Exit(exit_code(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -97,7 +99,9 @@ def exit_code(error: KeepsayError) -> ExitCode:
 def facts(error: KeepsayError) -> JsonObject:
     """The error as JSON: code, message, outcome of the write, and its own fields."""
     fields: dict[str, JsonValue] = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in vars(error).items()
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(error).items()
+        if not name.startswith("_")
     }
     return {"code": error.code, "message": error.message, "outcome": error.outcome} | fields
 

@@ -13,9 +13,10 @@ from keepsay.embedded.binaries import Binaries
 from keepsay.embedded.folder import Folder
 from keepsay.errors import ConfigurationError, Unavailable
 
-__all__ = ["check_version", "make_cluster", "remove_unfinished"]
+__all__ = ["check_version", "make_cluster", "not_working", "remove_unfinished"]
 
 _STAGING = "data.unfinished-"
+_NOTE_CHARS = 2_000
 # macOS has no C.UTF-8, but a character type of this name that every locale shares.
 _LOCALE = ("--locale=C", "--lc-ctype=UTF-8") if sys.platform == "darwin" else ("--locale=C.UTF-8",)
 
@@ -72,7 +73,7 @@ def _initdb(data: Path, password: Path, binaries: Binaries, account: Account | N
     options += ["--no-instructions"] if durable else ["--no-instructions", "--no-sync"]
     code, output = run([binaries.path / "initdb", *options, "--pwfile", password, "--pgdata", data], account)
     if code != 0:
-        raise Unavailable(f"initdb failed: {output.strip()}", outcome="not_applied")
+        raise not_working("The embedded Postgres could not be made: initdb failed.", output)
 
 
 def _create_database(data: Path, binaries: Binaries, account: Account | None) -> None:
@@ -80,7 +81,14 @@ def _create_database(data: Path, binaries: Binaries, account: Account | None) ->
     command = (binaries.path / "postgres", "--single", "-D", data, "-c", "exit_on_error=on", "template1")
     code, output = run(command, account, stdin=b"CREATE DATABASE keepsay;\n")
     if code != 0:
-        raise Unavailable(f"The database could not be created: {output.strip()}", outcome="not_applied")
+        raise not_working("The embedded Postgres could not be made: its database could not be created.", output)
+
+
+def not_working(message: str, said: str) -> Unavailable:
+    """The error, with what Postgres said as a note: for the person at the terminal, not for clients of a server."""
+    error = Unavailable(message, outcome="not_applied")
+    error.add_note(said.strip()[-_NOTE_CHARS:])
+    return error
 
 
 def _sync(directory: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import threading
@@ -11,14 +12,16 @@ from dataclasses import asdict, dataclass, field
 
 from keepsay.embedded.account import Account, server_account, spawn
 from keepsay.embedded.binaries import Binaries, find_binaries, runnable_by
-from keepsay.embedded.cluster import check_version, make_cluster, remove_unfinished
+from keepsay.embedded.cluster import check_version, make_cluster, not_working, remove_unfinished
 from keepsay.embedded.folder import Folder
 from keepsay.embedded.patience import Patience
 from keepsay.embedded.postmaster import clear_stale_pid_files, end, running_pid
 from keepsay.embedded.sockets import Answer, ask, find_socket, make_socket_folder
-from keepsay.errors import ConfigurationError, Unavailable
+from keepsay.errors import ConfigurationError
 
 __all__ = ["Asked", "ensure_running"]
+
+logger = logging.getLogger("keepsay.embedded")
 
 _LISTENS_WITHIN = 10.0
 _LARGEST_LOG = 1 << 20
@@ -102,7 +105,8 @@ class _Child:
             log.seek(self._log_began)
             said = log.read()
         if _LOCK_FILE_EXISTS not in said:
-            raise Unavailable(f"Postgres did not start: {said.strip()[-2000:]}", outcome="not_applied")
+            logger.error("the embedded Postgres did not start; its log is %s", self._folder.log)
+            raise not_working("The embedded Postgres did not start.", said)
         return True
 
 
