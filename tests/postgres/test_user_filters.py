@@ -21,6 +21,8 @@ from .namesakes import SCENES, Play, Told, play
 from .sessions import execute
 from .walls import compared_otherwise, disable_policies, filters
 
+TIMES = 5
+
 NOTICED: dict[str, tuple[Play, ...]] = {
     "append_v1": (scenes.appending,),
     "begin_v1": (scenes.running, scenes.trying_again),
@@ -95,6 +97,12 @@ async def test_every_comparison_of_a_users_key_is_left_out_once(stage: Stage) ->
     assert await compared_otherwise(stage.dsn) == []
 
 
+async def _check_often(stage: Stage, mine: Play) -> None:
+    """Without a filter Postgres takes any of three rows that fit, now and then the right one."""
+    for _ in range(TIMES):
+        await stage.check(mine)
+
+
 @pytest.mark.parametrize(
     ("function", "number", "mine"),
     [
@@ -108,6 +116,6 @@ async def test_a_comparison_left_out_is_noticed(stage: Stage, function: str, num
     await execute(stage.dsn, mutant.without)
     try:
         with pytest.raises(AssertionError):
-            await stage.check(mine)
+            await _check_often(stage, mine)
     finally:
         await execute(stage.dsn, mutant.original)

@@ -153,7 +153,7 @@ DEFECTS = (
         36,
         "errors of the driver reach clients",
         (
-            SERVER + "test_problems.py::test_a_bug_is_a_500_that_tells_nothing_and_a_log_that_tells_all",
+            SERVER + "test_problems.py::test_a_bug_is_a_500_that_tells_nothing_and_a_log_that_tells_where",
             "tests/postgres/test_faults.py::test_every_sqlstate_has_a_meaning",
         ),
     ),

@@ -28,6 +28,7 @@ BEYOND_SCHEMAS = {
     ("invalid_input", "tool_calls"): "the calls of one message have different ids",
     ("invalid_input", "An integer lies outside 64 bits."): "wherever it stands",
     ("invalid_input", "If-Match"): "the coverage phase sends 0 where it finds no value for the pattern",
+    ("invalid_input", "metadata"): "no NUL and no half of a surrogate pair, however deep",
     ("too_large", "metadata"): "at most so many bytes, and levels",
     ("too_large", "usage"): "at most so many bytes, and levels",
 }

@@ -189,3 +189,7 @@ async def test_the_openai_agent_asks_any_compatible_upstream(monkeypatch: pytest
 def test_the_openai_agent_needs_a_model() -> None:
     with pytest.raises(ConfigurationError, match="KEEPSAY_AGENT_MODEL"):
         load_agent("openai", Settings())
+
+
+def test_echo_answers_though_nothing_was_said() -> None:
+    assert echo([]) == echo([{"role": "system", "content": "Be brief."}]) == "You have not said anything yet."

@@ -59,6 +59,8 @@ class AgentContext:
 def echo(messages: list[JsonObject]) -> str:
     """Say back what the user said and what came before it. Needs no network; equal messages get equal answers."""
     said = [payload_text(message.get("content")) for message in messages if message.get("role") == "user"]
+    if not said:
+        return "You have not said anything yet."
     before = sum(message.get("role") != "system" for message in messages) - 1
     if before < 1:
         return f"You said: {said[-1]}\nThis is where our conversation begins."
